@@ -1,0 +1,53 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit check fix serve lock clean
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_PIP := $(BIN)/uv pip install --python $(VENV) --quiet --compile-bytecode
+# uv does not read pip's settings; this one lets a local wheel of torch be found.
+FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
+ONCE ?=
+
+help:  ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: requirements-torch.txt requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.11 …")'
+	@echo "Setting up $(VENV) (once; a minute or two) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	@$(UV_PIP) --require-hashes -r requirements-dev.txt
+	@$(UV_PIP) $(FIND_LINKS) -r requirements-torch.txt
+	@touch $@
+
+demo: $(VENV)/.ready  ## Run the whole journey on embedded Postgres, S3 and model (ONCE=1: stop after the table)
+	@$(BIN)/python -m webhook demo $(if $(ONCE),--once)
+
+test: check  ## Run the checks and every test
+	@$(BIN)/python -m pytest
+
+unit: $(VENV)/.ready  ## Run the fast tests
+	@$(BIN)/python -m pytest tests/unit
+
+check: $(VENV)/.ready  ## Format and lint checks, types, import contracts, spelling
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/codespell
+
+fix: $(VENV)/.ready  ## Format, and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+serve: $(VENV)/.ready  ## Serve with the settings of the environment
+	@$(BIN)/python -m webhook serve
+
+lock: $(VENV)/.ready  ## Write the hashed requirements from the *.in files
+	@for name in requirements requirements-dev; do \
+		$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-package torch \
+			--custom-compile-command 'make lock' $(FIND_LINKS) $$name.in -o $$name.txt; \
+	done
+
+clean:  ## Remove what the other targets made
+	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,2 @@
+DROP TABLE public.images;
+DROP FUNCTION public.set_images_updated_at();

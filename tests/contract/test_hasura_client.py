@@ -1,0 +1,249 @@
+"""HasuraClient against a scripted GraphQL peer: every way in which an engine can answer."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import uvicorn
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from webhook.domain import RemovalResult
+from webhook.errors import (
+    InvalidPayload,
+    RemovalError,
+    RowNotFound,
+    UnsupportedImage,
+    WritebackRejected,
+    WritebackUnavailable,
+)
+from webhook.hasura.client import ROLE, HasuraClient, open_hasura
+
+RESULT = RemovalResult("12", "img/12/trans.png", "embedded", 640, 480, 0.25)
+USER = {"x-hasura-role": "user", "x-hasura-user-id": "u1"}
+
+
+@dataclass
+class Peer:
+    """A scripted GraphQL engine: answers as told, remembers what it was asked."""
+
+    url: str = ""
+    answer: Callable[[], Response] = field(default=lambda: JSONResponse({"data": {}}))
+    asked: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)
+
+    async def serve(self, request: Request) -> Response:
+        self.asked.append((dict(request.headers), json.loads(await request.body())))
+        return self.answer()
+
+    def says(self, body: Any, status: int = 200) -> None:
+        self.answer = lambda: JSONResponse(body, status)
+
+    def refuses(self, code: str, message: str = "no") -> None:
+        self.says({"errors": [{"message": message, "extensions": {"code": code, "path": "$"}}]})
+
+
+@pytest.fixture(scope="module")
+def running_peer() -> Iterator[Peer]:
+    peer = Peer()
+    app = Starlette(routes=[Route("/v1/graphql", peer.serve, methods=["POST"])])
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    peer.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/graphql"
+    yield peer
+    server.should_exit = True
+    thread.join()
+    listener.close()
+
+
+@pytest.fixture
+def peer(running_peer: Peer) -> Peer:
+    running_peer.asked.clear()
+    return running_peer
+
+
+@pytest.fixture
+async def client(peer: Peer) -> AsyncIterator[HasuraClient]:
+    async with open_hasura(peer.url, SecretStr("admin-secret")) as client:
+        yield client
+
+
+async def test_a_result_is_written_as_the_narrow_role(peer: Peer, client: HasuraClient) -> None:
+    peer.says({"data": {"update_images_by_pk": {"id": "12"}}})
+    await client.record_done(RESULT)
+    headers, body = peer.asked[0]
+    assert (headers["x-hasura-admin-secret"], headers["x-hasura-role"]) == ("admin-secret", ROLE)
+    changes = body["variables"]["changes"]
+    assert body["variables"]["id"] == "12"
+    assert changes.pop("processed_at")
+    assert changes == {
+        "status": "done",
+        "transparent_key": "img/12/trans.png",
+        "width": 640,
+        "height": 480,
+        "coverage": 0.25,
+        "model": "embedded",
+        "error_code": None,
+        "error_message": None,
+    }
+
+
+async def test_a_failure_is_written_with_code_and_message(peer: Peer, client: HasuraClient) -> None:
+    peer.says({"data": {"update_images_by_pk": {"id": "12"}}})
+    await client.record_failed("12", UnsupportedImage("no image"))
+    changes = peer.asked[0][1]["variables"]["changes"]
+    assert changes.pop("processed_at")
+    assert changes == {
+        "status": "failed",
+        "error_code": "unsupported-image",
+        "error_message": "no image",
+    }
+
+
+async def test_a_null_row_is_noticed(peer: Peer, client: HasuraClient) -> None:
+    peer.says({"data": {"update_images_by_pk": None}})
+    with pytest.raises(RowNotFound):
+        await client.record_done(RESULT)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["validation-failed", "permission-error", "access-denied", "data-exception", "parse-failed"],
+)
+async def test_errors_in_a_200_are_noticed(peer: Peer, client: HasuraClient, code: str) -> None:
+    peer.refuses(code, "the reason")
+    with pytest.raises(WritebackRejected, match="the reason"):
+        await client.record_done(RESULT)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"errors": [{"message": "connection error", "extensions": {"code": "postgres-error"}}]},
+        {"errors": [{"message": "internal error", "extensions": {"code": "unexpected"}}]},
+        {"errors": [{"message": "no extensions"}]},
+        {"errors": [{"message": "partial"}], "data": {"update_images_by_pk": {"id": "12"}}},
+    ],
+    ids=str,
+)
+async def test_a_trouble_of_the_engine_itself_may_heal(
+    peer: Peer, client: HasuraClient, body: dict[str, Any]
+) -> None:
+    peer.says(body)
+    with pytest.raises(WritebackUnavailable):
+        await client.record_done(RESULT)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (lambda: PlainTextResponse("<html>maintenance</html>"), WritebackUnavailable),
+        (lambda: PlainTextResponse("oops", 500), WritebackUnavailable),
+        (lambda: PlainTextResponse("oops", 503), WritebackUnavailable),
+        (lambda: JSONResponse({"error": "slow down"}, 429), WritebackUnavailable),
+        (lambda: JSONResponse({"error": "no"}, 401), WritebackRejected),
+        (lambda: JSONResponse({"error": "no"}, 404), WritebackRejected),
+        (lambda: JSONResponse([]), WritebackUnavailable),
+        (lambda: JSONResponse({}), WritebackUnavailable),
+    ],
+    ids=["html", "500", "503", "429", "401", "404", "list", "empty"],
+)
+async def test_answers_that_are_no_graphql(
+    peer: Peer,
+    client: HasuraClient,
+    answer: Callable[[], Response],
+    expected: type[RemovalError],
+) -> None:
+    peer.answer = answer
+    with pytest.raises(expected):
+        await client.record_done(RESULT)
+
+
+async def test_an_engine_that_is_down_is_an_outage() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    async with open_hasura(f"http://127.0.0.1:{port}/v1/graphql", SecretStr("x")) as client:
+        with pytest.raises(WritebackUnavailable):
+            await client.record_done(RESULT)
+
+
+async def test_a_look_up_runs_with_the_callers_session_alone(
+    peer: Peer, client: HasuraClient
+) -> None:
+    peer.says({"data": {"images_by_pk": {"id": "the-rows-own-id"}}})
+    found = await client.find_visible("12", USER | {"X-Hasura-Team": "Bärbel"})
+    assert found == "the-rows-own-id"
+    headers = peer.asked[0][0]
+    assert headers["x-hasura-role"] == "user"
+    assert headers["x-hasura-user-id"] == "u1"
+    assert headers["x-hasura-team"].encode("latin-1").decode() == "Bärbel"
+
+
+async def test_an_invisible_row_is_not_found(peer: Peer, client: HasuraClient) -> None:
+    peer.says({"data": {"images_by_pk": None}})
+    with pytest.raises(RowNotFound):
+        await client.find_visible("12", USER)
+
+
+@pytest.mark.parametrize("code", ["data-exception", "validation-failed", "not-found"])
+async def test_a_role_or_an_id_that_the_engine_refuses_sees_nothing(
+    peer: Peer, client: HasuraClient, code: str
+) -> None:
+    peer.refuses(code)
+    with pytest.raises(RowNotFound):
+        await client.find_visible("12", USER)
+
+
+async def test_a_wrong_admin_secret_is_not_taken_for_a_missing_row(
+    peer: Peer, client: HasuraClient
+) -> None:
+    peer.refuses("access-denied")
+    with pytest.raises(WritebackRejected):
+        await client.find_visible("12", USER)
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        {},
+        {"x-hasura-user-id": "u1"},
+        USER | {"x-evil": "1"},
+        USER | {"x-hasura-a\r\nx-injected": "1"},
+        USER | {"x-hasura-team": "a\r\nx-hasura-role: admin"},
+        USER | {"content-length": "0"},
+    ],
+    ids=str,
+)
+async def test_a_session_that_could_smuggle_a_header_is_never_sent(
+    peer: Peer, client: HasuraClient, session: dict[str, str]
+) -> None:
+    with pytest.raises(InvalidPayload):
+        await client.find_visible("12", session)
+    assert peer.asked == []
+
+
+async def test_a_session_can_not_replace_the_admin_secret(peer: Peer, client: HasuraClient) -> None:
+    peer.says({"data": {"images_by_pk": {"id": "12"}}})
+    await client.find_visible("12", USER | {"x-hasura-admin-secret": "guess"})
+    assert peer.asked[0][0]["x-hasura-admin-secret"] == "admin-secret"
+
+
+async def test_many_calls_share_the_session(peer: Peer, client: HasuraClient) -> None:
+    import anyio
+
+    peer.says({"data": {"update_images_by_pk": {"id": "12"}}})
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(client.record_done, RESULT)
+    assert len(peer.asked) == 50

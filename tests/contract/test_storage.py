@@ -1,0 +1,195 @@
+"""S3Storage against two servers that share no code: SeaweedFS and moto."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from webhook.demo.processes import free_port
+from webhook.demo.seaweedfs import embedded_s3
+from webhook.errors import (
+    ImageTooLarge,
+    InvalidImageId,
+    SourceNotFound,
+    StorageRejected,
+    StorageUnavailable,
+)
+from webhook.storage import S3Storage, open_client
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+BUCKET = "images"
+
+
+@dataclass
+class Server:
+    """An S3 server: our storage on it, and a client of the tests' own beside it."""
+
+    environment: dict[str, str]
+    outside: "S3Client"
+
+    def storage(self, bucket: str = BUCKET, max_source_bytes: int = 1000) -> S3Storage:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            client = open_client()
+        return S3Storage(
+            client, bucket=bucket, source_prefix="ogs/", max_source_bytes=max_source_bytes
+        )
+
+    def put(self, *keys: str, data: bytes = b"image") -> None:
+        for key in keys:
+            self.outside.put_object(Bucket=BUCKET, Key=key, Body=data)
+
+
+@pytest.fixture(scope="module", params=["seaweedfs", "moto"])
+def any_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    if request.param == "seaweedfs":
+        with embedded_s3(tmp_path_factory.mktemp("s3"), BUCKET) as server:
+            yield Server(server.environment(), server.client())
+    else:
+        yield from moto_server()
+
+
+def moto_server() -> Iterator[Server]:
+    port = free_port()
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()
+    environment = {
+        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    outside = boto3.client(
+        "s3",
+        endpoint_url=environment["AWS_ENDPOINT_URL_S3"],
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        region_name="us-east-1",
+    )
+    outside.create_bucket(Bucket=BUCKET)
+    yield Server(environment, outside)
+    server.stop()
+
+
+@pytest.fixture
+def server(any_server: Server) -> Server:
+    """The server with an empty bucket."""
+    pages = any_server.outside.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+    for page in pages:
+        for item in page.get("Contents", ()):
+            any_server.outside.delete_object(Bucket=BUCKET, Key=item["Key"])
+    return any_server
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "ogs/12",
+        "ogs/12.jpg",
+        "ogs/12.jpeg",
+        "ogs/12.png",
+        "ogs/12.gif",
+        "ogs/12.webp",
+        "ogs/12.JPG",
+        "ogs/12/original",
+        "ogs/12/IMG 0001.jpeg",
+    ],
+)
+async def test_a_source_is_found_under_each_of_its_names(server: Server, key: str) -> None:
+    server.put(key, data=b"the image")
+    storage = server.storage()
+    source = await storage.find("12")
+    assert (source.key, source.size_bytes) == (key, 9)
+    assert await storage.fetch(source) == b"the image"
+
+
+async def test_no_other_ids_object_is_ever_taken(server: Server) -> None:
+    server.put(
+        "ogs/123.jpg", "ogs/12-3", "ogs/12_3.jpg", "ogs/12.jpg.bak", "ogs/12.txt", "ogs/12.tar.jpg"
+    )
+    server.put("ogs/1", "ogs/1/12.jpg", "img/12/trans.png", "12.jpg", "ogs/", "ogs/x/12.jpg")
+    server.put("ogs/12/", data=b"")  # how consoles mark an empty folder
+    with pytest.raises(SourceNotFound):
+        await server.storage().find("12")
+
+
+async def test_a_source_is_found_among_many_neighbours(server: Server) -> None:
+    server.put(*(f"ogs/12{number:02}" for number in range(30)), "ogs/12.png")
+    server.put(*(f"ogs/12-{number}" for number in range(30)))
+    assert (await server.storage().find("12")).key == "ogs/12.png"
+
+
+async def test_of_several_sources_the_newest_is_taken(server: Server) -> None:
+    server.put("ogs/12.png")
+    newest = "ogs/12.jpg"
+    for _ in range(100):  # until the server's clock, of whole seconds perhaps, has moved on
+        server.put(newest)
+        listed = server.outside.list_objects_v2(Bucket=BUCKET, Prefix="ogs/12.")["Contents"]
+        times = {item["Key"]: item["LastModified"] for item in listed}
+        if times[newest] > times["ogs/12.png"]:
+            break
+    assert (await server.storage().find("12")).key == newest
+
+
+async def test_a_source_over_the_limit_is_refused_before_it_is_read(server: Server) -> None:
+    server.put("ogs/12", data=bytes(1001))
+    with pytest.raises(ImageTooLarge, match="1,001 bytes"):
+        await server.storage().find("12")
+
+
+async def test_a_source_that_goes_away_between_finding_and_fetching(server: Server) -> None:
+    server.put("ogs/12")
+    storage = server.storage()
+    source = await storage.find("12")
+    server.outside.delete_object(Bucket=BUCKET, Key="ogs/12")
+    with pytest.raises(SourceNotFound):
+        await storage.fetch(source)
+
+
+async def test_a_source_that_is_replaced_between_finding_and_fetching(server: Server) -> None:
+    server.put("ogs/12", data=b"first")
+    storage = server.storage()
+    source = await storage.find("12")
+    server.put("ogs/12", data=b"second")
+    with pytest.raises(StorageUnavailable, match="changed"):
+        await storage.fetch(source)
+
+
+async def test_a_cutout_is_stored_with_type_and_certificate(server: Server) -> None:
+    certificate = {"source-etag": "abc", "coverage": "0.5"}
+    await server.storage().store("img/12/trans.png", b"png", certificate)
+    head = server.outside.head_object(Bucket=BUCKET, Key="img/12/trans.png")
+    assert (head["ContentType"], head["ContentLength"]) == ("image/png", 3)
+    assert head["Metadata"] == certificate
+
+
+async def test_an_unfit_id_never_reaches_s3(server: Server) -> None:
+    with pytest.raises(InvalidImageId):
+        await server.storage().find("../img/12")
+
+
+async def test_a_missing_bucket_is_a_mistake_in_the_set_up(server: Server) -> None:
+    with pytest.raises(StorageRejected, match="NoSuchBucket"):
+        await server.storage(bucket="no-such-bucket").find("12")
+
+
+async def test_a_server_that_is_down_is_an_outage(server: Server) -> None:
+    down = f"http://127.0.0.1:{free_port()}"
+    stopped = Server({**server.environment, "AWS_ENDPOINT_URL_S3": down}, server.outside)
+    with pytest.raises(StorageUnavailable):
+        await stopped.storage().find("12")
+
+
+@pytest.mark.parametrize("any_server", ["seaweedfs"], indirect=True)  # moto takes any secret
+async def test_wrong_credentials_are_a_mistake_in_the_set_up(server: Server) -> None:
+    wrong = {**server.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}
+    with pytest.raises(StorageRejected, match="SignatureDoesNotMatch"):
+        await Server(wrong, server.outside).storage().find("12")

@@ -1,0 +1,158 @@
+"""Rows become cut-outs: every way in, on real photographs, through the real servers."""
+
+import io
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.e2e.conftest import User
+from webhook.demo.samples import sample_photos
+from webhook.domain import PARAMETERS_VERSION
+
+ASTRONAUT, COFFEE, CHELSEA, ROCKET, FLOWER = sample_photos()
+Post = Callable[..., httpx2.Response]
+
+
+SUBJECTS_XY = {COFFEE: (290, 300), ROCKET: (320, 250), FLOWER: (307, 213)}
+
+
+def assert_is_cutout_of(user: User, key: str, photo: Path) -> None:
+    """Same size; the subject is kept in its own colours, the background is clear."""
+    cutout = user.cutout(key)
+    with Image.open(photo) as original:
+        source = np.asarray(original.convert("RGB"))
+    assert cutout.shape[:2] == source.shape[:2]
+    alpha = cutout[:, :, 3]
+    x, y = SUBJECTS_XY[photo]
+    assert (alpha[y - 4 : y + 4, x - 4 : x + 4] > 240).all()
+    clear = alpha == 0
+    assert 0.3 < clear.mean() < 0.98
+    assert not cutout[clear].any()
+    assert np.array_equal(cutout[alpha == 255][:, :3], source[alpha == 255])
+
+
+def test_a_row_inserted_by_a_user_gets_its_cutout(user: User, image_id: str) -> None:
+    user.upload(image_id, COFFEE, ".png")
+    user.insert(image_id)
+    row = user.finished_row(image_id)
+    assert (row["status"], row["owner_id"]) == ("done", user.user_id)
+    assert row["transparent_key"] == f"img/{image_id}/trans.png"
+    assert (row["width"], row["height"], row["model"]) == (600, 400, "embedded")
+    assert (row["error_code"], row["error_message"]) == (None, None)
+    assert row["processed_at"] >= row["created_at"]
+    assert_is_cutout_of(user, row["transparent_key"], COFFEE)
+    alpha = user.cutout(row["transparent_key"])[:, :, 3]
+    assert row["coverage"] == pytest.approx(alpha.mean() / 255, abs=1e-3)
+
+
+def test_a_row_inserted_by_plain_sql_gets_its_cutout(user: User, image_id: str) -> None:
+    user.upload(image_id, ROCKET, ".jpg")
+    user.insert_by_sql(image_id)
+    row = user.finished_row(image_id)
+    assert row["status"] == "done"
+    assert_is_cutout_of(user, row["transparent_key"], ROCKET)
+    assert user.event(image_id)["payload"]["session_variables"] is None
+
+
+def test_the_mutation_answers_when_the_row_is_true(user: User, image_id: str) -> None:
+    user.upload(image_id, FLOWER, "/IMG 0001.jpg")
+    user.insert(image_id)
+    answer = user.remove_background(image_id)["data"]["removeBackground"]
+    assert answer == {
+        "id": image_id,
+        "key": f"img/{image_id}/trans.png",
+        "image": {"status": "done", "width": 640, "height": 427},
+    }
+    assert_is_cutout_of(user, answer["key"], FLOWER)
+
+
+def test_an_id_in_capitals_leads_to_the_rows_own_key(user: User, image_id: str) -> None:
+    user.upload(image_id, ROCKET)
+    user.insert_by_sql(image_id)
+    answer = user.remove_background(image_id.upper(), model="embedded")
+    assert answer["data"]["removeBackground"]["key"] == f"img/{image_id}/trans.png"
+
+
+def test_a_cutout_carries_its_birth_certificate(user: User, image_id: str) -> None:
+    user.upload(image_id, ROCKET)
+    user.insert(image_id)
+    user.finished_row(image_id)
+    client = user.stack.s3.client()
+    source = client.head_object(Bucket=user.stack.bucket, Key=f"ogs/{image_id}")
+    target = client.head_object(Bucket=user.stack.bucket, Key=f"img/{image_id}/trans.png")
+    certificate = target["Metadata"]
+    assert certificate["source-etag"] == source["ETag"].strip('"')
+    assert (certificate["model"], certificate["precision"]) == ("embedded", "float32")
+    assert certificate["parameters"] == PARAMETERS_VERSION
+    assert (certificate["width"], certificate["height"]) == ("640", "427")
+
+
+def test_a_photograph_with_a_turn_in_its_exif_comes_out_upright(user: User, image_id: str) -> None:
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(ROCKET) as photo:
+        photo.rotate(90, expand=True).save(buffer, "JPEG", exif=exif, quality=95)
+    user.upload(image_id, buffer.getvalue())
+    user.insert(image_id)
+    row = user.finished_row(image_id)
+    assert (row["width"], row["height"]) == (640, 427)
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP"])
+def test_every_format_is_served(user: User, image_id: str, file_format: str) -> None:
+    buffer = io.BytesIO()
+    with Image.open(COFFEE) as photo:
+        photo.save(buffer, file_format)
+    user.upload(image_id, buffer.getvalue(), f".{file_format.lower()}")
+    user.insert(image_id)
+    assert user.finished_row(image_id)["status"] == "done"
+
+
+def test_a_row_can_be_run_again_by_hand(user: User, image_id: str) -> None:
+    user.upload(image_id, b"not an image")
+    user.insert(image_id)
+    assert user.finished_row(image_id)["error_code"] == "unsupported-image"
+    user.upload(image_id, ROCKET)
+    user.sql("UPDATE images SET status = 'pending' WHERE id = %s", image_id)
+    answer = user.metadata(
+        "pg_invoke_event_trigger", name="images_remove_background", payload={"id": image_id}
+    )
+    assert "event_id" in answer
+    row = user.finished_row(image_id)
+    assert (row["status"], row["error_code"], row["error_message"]) == ("done", None, None)
+
+
+def test_the_write_back_sets_off_no_other_event(user: User, image_id: str) -> None:
+    user.upload(image_id, ROCKET)
+    user.insert(image_id)
+    user.settled_event(image_id)
+    count = user.sql(
+        "SELECT count(*) FROM hdb_catalog.event_log WHERE payload #>> '{data,new,id}' = %s",
+        image_id,
+    )
+    assert count == [(1,)]
+
+
+def test_the_ancestors_contract_is_served(user: User, image_id: str, post: Post) -> None:
+    user.upload(image_id, ROCKET)
+    user.insert_by_sql(image_id)
+    answer = post("/runsync", {"input": {"id": image_id, "model": "embedded"}})
+    assert (answer.status_code, answer.json()) == (200, {"key": f"img/{image_id}/trans.png"})
+    missing = post("/runsync", {"input": {"id": str(uuid.uuid4())}})
+    assert missing.status_code == 404
+    assert "no source object" in missing.json()["error"]
+
+
+def test_many_rows_of_one_statement_are_all_served(user: User) -> None:
+    image_ids = [str(uuid.uuid4()) for _ in range(12)]
+    for image_id in image_ids:
+        user.upload(image_id, ROCKET)
+    user.sql("INSERT INTO images (id) SELECT unnest(%s::uuid[])", image_ids)
+    rows = [user.finished_row(image_id, patience_s=60) for image_id in image_ids]
+    assert {row["status"] for row in rows} == {"done"}

@@ -1,0 +1,95 @@
+"""Whole neighbours with state, for tests/unit alone; contract/ and e2e/ use the real ones."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from webhook.domain import ModelIdentity, RemovalResult, SourceObject
+from webhook.errors import ModelNotAllowed, RemovalError, RowNotFound, SourceNotFound
+
+
+@dataclass
+class FakeStore:
+    """S3 as a dict; `error`, when set, is raised by every call."""
+
+    sources: dict[str, bytes] = field(default_factory=dict)
+    stored: dict[str, tuple[bytes, Mapping[str, str]]] = field(default_factory=dict)
+    error: Exception | None = None
+
+    async def find(self, image_id: str) -> SourceObject:
+        if self.error is not None:
+            raise self.error
+        if image_id not in self.sources:
+            raise SourceNotFound("There is no source object for this id.")
+        data = self.sources[image_id]
+        return SourceObject(f"ogs/{image_id}", f"etag-{len(data)}", len(data))
+
+    async def fetch(self, source: SourceObject) -> bytes:
+        return self.sources[source.key.removeprefix("ogs/")]
+
+    async def store(self, key: str, png: bytes, certificate: Mapping[str, str]) -> None:
+        self.stored[key] = (png, certificate)
+
+
+@dataclass
+class FakeSegmenter:
+    """Everything in the left half of an image is the subject."""
+
+    names: tuple[str, ...] = ("halves", "other")
+    error: Exception | None = None
+
+    def identify(self, model: str | None) -> ModelIdentity:
+        if model is not None and model not in self.names:
+            raise ModelNotAllowed("This model is not served here.")
+        return ModelIdentity(model or self.names[0], "r1", "float32")
+
+    async def segment(self, rgb: NDArray[np.uint8], model: ModelIdentity) -> NDArray[np.float32]:
+        if self.error is not None:
+            raise self.error
+        alpha = np.zeros((16, 16), np.float32)
+        alpha[:, :8] = 1
+        return alpha
+
+
+@dataclass
+class FakeRows:
+    """The table as a dict of changes by id; `owners` tells who may see which row."""
+
+    owners: dict[str, str] = field(default_factory=dict)
+    changes: dict[str, RemovalResult | RemovalError] = field(default_factory=dict)
+    error: Exception | None = None
+
+    async def find_visible(self, image_id: str, session_variables: Mapping[str, str]) -> str:
+        if self.error is not None:
+            raise self.error
+        if self.owners.get(image_id) != session_variables.get("x-hasura-user-id"):
+            raise RowNotFound("No image with this id is visible to you.")
+        return image_id
+
+    async def record_done(self, result: RemovalResult) -> None:
+        self._record(result.image_id, result)
+
+    async def record_failed(self, image_id: str, error: RemovalError) -> None:
+        self._record(image_id, error)
+
+    def _record(self, image_id: str, change: RemovalResult | RemovalError) -> None:
+        if self.error is not None:
+            raise self.error
+        if image_id not in self.owners:
+            raise RowNotFound("The row of this image is gone.")
+        self.changes[image_id] = change
+
+
+def make_image(
+    size: tuple[int, int] = (40, 30), file_format: str = "PNG", mode: str = "RGB"
+) -> bytes:
+    """Encode a small picture whose every pixel differs from its neighbours."""
+    width, height = size
+    ramp = np.arange(width * height * 4, dtype=np.uint8).reshape(height, width, 4)
+    buffer = io.BytesIO()
+    Image.fromarray(ramp, "RGBA").convert(mode).save(buffer, file_format)
+    return buffer.getvalue()

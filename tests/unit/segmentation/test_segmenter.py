@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from webhook.domain import ModelIdentity
+from webhook.errors import ConfigurationError, InferenceFailed, ModelNotAllowed
+from webhook.segmentation import LoadedModel, TorchSegmenter, load_model
+from webhook.segmentation.segmenter import IMAGE_MEAN, IMAGE_STD, prepare
+
+
+class Brightness(nn.Module):
+    """Logits that follow the brightness of the input: a network one can see through."""
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        return pixel_values.mean(dim=1, keepdim=True)
+
+
+class Broken(nn.Module):
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("shapes do not fit")
+
+
+def segmenter(**networks: nn.Module) -> TorchSegmenter:
+    return TorchSegmenter(
+        {
+            name: LoadedModel(ModelIdentity(name, "r1", "float32"), network, 16)
+            for name, network in networks.items()
+        }
+    )
+
+
+async def test_a_matte_has_the_networks_size_and_the_sigmoids_values() -> None:
+    service = segmenter(bright=Brightness())
+    rgb = np.full((5, 9, 3), 255, np.uint8)
+    alpha = await service.segment(rgb, service.identify(None))
+    expected = torch.tensor(
+        [(1 - mean) / std for mean, std in zip(IMAGE_MEAN, IMAGE_STD, strict=True)]
+    ).mean()
+    assert alpha.shape == (16, 16)
+    assert alpha.dtype == np.float32
+    assert np.allclose(alpha, expected.sigmoid())
+
+
+def test_the_first_model_is_the_default_and_others_must_be_named() -> None:
+    service = segmenter(first=Brightness(), second=Brightness())
+    assert service.identify(None).name == "first"
+    assert service.identify("second").name == "second"
+
+
+@pytest.mark.parametrize("name", ["third", "", "FIRST", "../first"])
+def test_a_model_outside_the_allow_list_is_refused(name: str) -> None:
+    with pytest.raises(ModelNotAllowed, match="first"):
+        segmenter(first=Brightness()).identify(name)
+
+
+async def test_a_failing_network_is_an_error_of_ours() -> None:
+    service = segmenter(broken=Broken())
+    with pytest.raises(InferenceFailed):
+        await service.segment(np.zeros((4, 4, 3), np.uint8), service.identify(None))
+
+
+def test_preprocessing_is_the_model_cards() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8)
+    card = Image.fromarray(rgb).resize((64, 64), Image.Resampling.BILINEAR)
+    expected = (np.asarray(card) / 255 - IMAGE_MEAN) / IMAGE_STD
+    actual = prepare(rgb, 64)[0].permute(1, 2, 0).numpy()
+    one_level = 1 / 255 / min(IMAGE_STD)
+    assert np.abs(actual - expected).max() <= one_level * 1.01
+    assert np.abs(actual - expected).mean() < one_level * 0.05
+
+
+def test_an_unknown_model_of_the_settings_is_refused_at_start() -> None:
+    with pytest.raises(ConfigurationError, match="embedded"):
+        load_model("no-such-model")

@@ -1,0 +1,97 @@
+import pytest
+
+from webhook.errors import ConfigurationError
+from webhook.settings import Settings, load_settings
+
+GOOD = {
+    "WEBHOOK_SECRET": "a-secret-of-24-characters",
+    "HASURA_GRAPHQL_ENDPOINT": "http://hasura:8080",
+    "HASURA_GRAPHQL_ADMIN_SECRET": "admin-secret",
+    "S3_BUCKET": "images",
+    "MODELS": "embedded",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_defaults_are_those_of_the_contract(environment: pytest.MonkeyPatch) -> None:
+    settings = load_settings()
+    assert (settings.source_prefix, settings.target_prefix) == ("ogs/", "img/")
+    assert (settings.max_source_bytes, settings.max_pixels) == (64 * 2**20, 50_000_000)
+    assert [secret.get_secret_value() for secret in settings.webhook_secrets] == [
+        GOOD["WEBHOOK_SECRET"]
+    ]
+
+
+def test_all_mistakes_are_reported_together(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("WEBHOOK_SECRET", "short-and-secret")
+    environment.setenv("WEBHOOK_SECRET_PREVIOUS", "tooshort")
+    environment.delenv("S3_BUCKET")
+    environment.setenv("MODELS", " , ")
+    environment.setenv("PORT", "many")
+    environment.setenv("SOURCE_PREFIX", "/ogs")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0].strip() for line in lines[1:]] == [
+        "WEBHOOK_SECRET_PREVIOUS",
+        "S3_BUCKET",
+        "SOURCE_PREFIX",
+        "MODELS",
+        "PORT",
+    ]
+    assert lines[2].strip() == "S3_BUCKET: is not set"
+
+
+def test_no_mistake_shows_a_secret(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("WEBHOOK_SECRET", "hunter2")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_settings_never_show_their_secrets(environment: pytest.MonkeyPatch) -> None:
+    settings = load_settings()
+    for text in (repr(settings), str(settings), settings.model_dump_json()):
+        assert GOOD["WEBHOOK_SECRET"] not in text
+        assert GOOD["HASURA_GRAPHQL_ADMIN_SECRET"] not in text
+
+
+def test_two_secrets_are_valid_during_a_rotation(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("WEBHOOK_SECRET_PREVIOUS", "the-one-before-this-one")
+    assert len(load_settings().webhook_secrets) == 2
+
+
+def test_the_first_model_is_the_default(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MODELS", "embedded, briaai/RMBG-2.0")
+    assert load_settings().models == ("embedded", "briaai/RMBG-2.0")
+
+
+@pytest.mark.parametrize("source", ["img/", "img/ogs/"])
+def test_cutouts_and_sources_may_not_lie_in_one_another(
+    environment: pytest.MonkeyPatch, source: str
+) -> None:
+    environment.setenv("SOURCE_PREFIX", source)
+    with pytest.raises(ConfigurationError, match="must not lie in one another"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://hasura:8080", "http://hasura:8080/", "http://hasura:8080/v1/graphql"]
+)
+def test_the_endpoint_may_be_written_with_or_without_its_path(
+    environment: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    environment.setenv("HASURA_GRAPHQL_ENDPOINT", endpoint)
+    assert load_settings().graphql_url == "http://hasura:8080/v1/graphql"
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name

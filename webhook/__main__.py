@@ -1,0 +1,8 @@
+"""`python -m webhook`: hands over to the command line."""
+
+import sys
+
+from webhook.entrypoints.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

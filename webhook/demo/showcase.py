@@ -1,0 +1,237 @@
+"""The command `demo`: sample photographs through the running stack, seen from outside.
+
+It does what users do: uploads to S3, inserts rows, calls the mutation, and looks at the results.
+"""
+
+import json
+import os
+import shlex
+import signal
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from gql import Client, GraphQLRequest, gql
+from gql.client import SyncClientSession
+from gql.transport.exceptions import TransportError
+from gql.transport.httpx import HTTPXTransport
+
+from webhook.demo import DemoError
+from webhook.demo.report import Outcome, format_table, write_contact_sheet
+from webhook.demo.samples import sample_photos
+from webhook.demo.stack import Stack, demo_stack
+
+OUTPUT = Path("demo-output")
+USER_ID = "demo-user"
+
+_DOCUMENTS = Path(__file__).resolve().parents[2] / "graphql"
+_PATIENCE_S = 120.0
+_POLL_S = 0.2
+
+_OWN_IMAGES = gql("""
+  query OwnImages($ids: [uuid!]!) {
+    images(where: { id: { _in: $ids }, status: { _neq: "pending" } }) {
+      id status transparent_key width height error_code error_message created_at processed_at
+    }
+  }
+""")
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A photograph under the id of its row; `way` tells how its row comes to be served."""
+
+    photo: Path
+    way: str
+    image_id: str
+
+
+def run_demo(*, once: bool, output: Path = OUTPUT) -> int:
+    """Run the demo; return the exit status.
+
+    Args:
+        once: Stop after the table; else stay up until Ctrl-C.
+        output: Folder for the cut-outs and the contact sheet.
+
+    Raises:
+        DemoError: A server can't be started, or something else is wrong here.
+    """
+    bin_dir = os.environ.get("POSTGRES_BIN")
+    _say(
+        "Starting PostgreSQL, S3, the service with its embedded model, and a stand-in for Hasura "
+        "(for development only) ..."
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: stop everything
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="background-removal-") as folder,
+            demo_stack(Path(folder), bin_dir=Path(bin_dir) if bin_dir else None) as stack,
+            _as_user(stack) as user,
+        ):
+            outcomes = _run_journey(stack, user, output)
+            failures = sum(outcome.error is not None for outcome in outcomes)
+            if not once:
+                _stay_up(stack, outcomes)
+    except KeyboardInterrupt:
+        _say("\nStopped; nothing is left running.")
+        return 130
+    return 1 if failures else 0
+
+
+def _run_journey(stack: Stack, user: SyncClientSession, output: Path) -> list[Outcome]:
+    """Upload all, insert half by GraphQL and half by SQL, call the action for one more."""
+    photos = sample_photos()
+    ways = ["GraphQL insert", "GraphQL insert", "SQL insert", "SQL insert", "removeBackground"]
+    samples = [
+        _Sample(photo, way, str(uuid.uuid4())) for photo, way in zip(photos, ways, strict=True)
+    ]
+    s3 = stack.s3.client()
+    for sample in samples:
+        s3.upload_file(str(sample.photo), stack.bucket, f"ogs/{sample.image_id}")
+    _say(f"Put {len(samples)} photographs into s3://{stack.bucket}/ogs/ and insert their rows ...")
+
+    started = time.monotonic()
+    for sample in samples:
+        if sample.way == "SQL insert":
+            _insert_by_sql(stack.database_url, sample.image_id)
+        else:
+            user.execute(_document("insert_image", id=sample.image_id))
+    outcomes = []
+    for sample in samples:
+        if sample.way == "removeBackground":
+            outcomes.append(_call_action(user, sample))
+            _say(f"  {outcomes[-1].headline()}")
+    by_trigger = [sample for sample in samples if sample.way != "removeBackground"]
+    for outcome in _watch_rows(user, by_trigger):
+        outcomes.append(outcome)
+        _say(f"  {outcome.headline()}")
+
+    output.mkdir(parents=True, exist_ok=True)
+    for outcome in outcomes:
+        if outcome.key is not None:
+            target = output / f"{outcome.photo.stem}.png"
+            s3.download_file(stack.bucket, outcome.key, str(target))
+    write_contact_sheet(outcomes, output)
+    _say(f"\nAll of it took {time.monotonic() - started:.1f} s.\n\n{format_table(outcomes)}\n")
+    _say(f"Cut-outs and before/after contact sheet: {output}/")
+    return outcomes
+
+
+def _insert_by_sql(database_url: str, image_id: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("INSERT INTO images (id, owner_id) VALUES (%s, %s)", (image_id, USER_ID))
+
+
+def _call_action(user: SyncClientSession, sample: _Sample) -> Outcome:
+    started = time.monotonic()
+    try:
+        answer = user.execute(_document("remove_background", id=sample.image_id))
+    except TransportError as exc:
+        return Outcome(sample.photo, sample.image_id, sample.way, error=str(exc))
+    data = answer["removeBackground"]
+    return Outcome(
+        sample.photo,
+        sample.image_id,
+        sample.way,
+        width=data["image"]["width"],
+        height=data["image"]["height"],
+        milliseconds=round((time.monotonic() - started) * 1000),
+        key=data["key"],
+    )
+
+
+def _watch_rows(user: SyncClientSession, samples: list[_Sample]) -> Iterator[Outcome]:
+    """Yield each sample's outcome as soon as its row tells it."""
+    waiting = {sample.image_id: sample for sample in samples}
+    deadline = time.monotonic() + _PATIENCE_S
+    while waiting and time.monotonic() < deadline:
+        request = GraphQLRequest(_OWN_IMAGES, variable_values={"ids": list(waiting)})
+        for row in user.execute(request)["images"]:
+            yield _outcome_of(waiting.pop(row["id"]), row)
+        time.sleep(_POLL_S)
+    for sample in waiting.values():
+        error = f"still pending after {_PATIENCE_S:g} s"
+        yield Outcome(sample.photo, sample.image_id, sample.way, error=error)
+
+
+def _outcome_of(sample: _Sample, row: dict[str, Any]) -> Outcome:
+    if row["status"] != "done":
+        error = f"{row['error_code']}: {row['error_message']}"
+        return Outcome(sample.photo, sample.image_id, sample.way, error=error)
+    took = datetime.fromisoformat(row["processed_at"]) - datetime.fromisoformat(row["created_at"])
+    return Outcome(
+        sample.photo,
+        sample.image_id,
+        sample.way,
+        width=row["width"],
+        height=row["height"],
+        milliseconds=round(took.total_seconds() * 1000),
+        key=row["transparent_key"],
+    )
+
+
+def _stay_up(stack: Stack, outcomes: list[Outcome]) -> None:
+    mutation = f'mutation {{ removeBackground(id: "{outcomes[0].image_id}") {{ id key }} }}'
+    curl = " \\\n    ".join(
+        [
+            f"curl -s {stack.graphql_url}",
+            "-H 'content-type: application/json'",
+            f"-H 'x-hasura-admin-secret: {stack.admin_secret}'",
+            f"-H 'x-hasura-role: user' -H 'x-hasura-user-id: {USER_ID}'",
+            "-d " + shlex.quote(json.dumps({"query": mutation})),
+        ]
+    )
+    _say(
+        f"\nThe stack stays up until Ctrl-C.\n"
+        f"  GraphQL     {stack.graphql_url}\n"
+        f"  Webhook     {stack.webhook_url}\n"
+        f"  PostgreSQL  {stack.database_url}\n"
+        f"  S3          {stack.s3.endpoint_url}  bucket {stack.bucket}\n"
+        f"              AWS_ACCESS_KEY_ID={stack.s3.access_key} "
+        f"AWS_SECRET_ACCESS_KEY={stack.s3.secret_key}\n"
+        f"  Logs        {stack.folder}\n\n"
+        f"Call the mutation yourself, as a frontend would:\n  {curl}\n"
+    )
+    while True:
+        for server in stack.processes:
+            if server.process.poll() is not None:
+                raise DemoError(f"{server.name} has stopped; its log ends:\n{server.log_tail()}")
+        try:
+            time.sleep(0.5)
+        except KeyboardInterrupt:  # the ordinary way to end it
+            _say("\nStopping ...")
+            return
+
+
+@contextmanager
+def _as_user(stack: Stack) -> Iterator[SyncClientSession]:
+    """Open a GraphQL session with the rights of a signed-in user."""
+    transport = HTTPXTransport(
+        stack.graphql_url,
+        headers={
+            "x-hasura-admin-secret": stack.admin_secret,
+            "x-hasura-role": "user",
+            "x-hasura-user-id": USER_ID,
+        },
+        timeout=_PATIENCE_S,
+        trust_env=False,
+    )
+    with Client(transport=transport) as session:
+        yield session
+
+
+def _document(name: str, **variables: str) -> GraphQLRequest:
+    text = (_DOCUMENTS / f"{name}.graphql").read_text("utf-8")
+    return GraphQLRequest(text, variable_values=variables)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stdout, flush=True)

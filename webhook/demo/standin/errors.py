@@ -1,0 +1,73 @@
+"""The two ways things go wrong: metadata refused at start, and a request answered with an error.
+
+What Postgres or the GraphQL library says becomes an EngineError where the request is answered.
+"""
+
+from typing import Any
+
+import psycopg
+
+_CLASS_22 = "22"  # data exceptions: text that is no uuid, a number out of range
+_INTEGRITY = {
+    "23502": "Not-NULL violation. ",
+    "23503": "Foreign key violation. ",
+    "23505": "Uniqueness violation. ",
+}
+
+
+class MetadataRefused(Exception):
+    """Metadata or migrations that Hasura would refuse, or that the stand-in does not cover."""
+
+
+class EngineError(Exception):
+    """An error as Hasura tells it.
+
+    Args:
+        message: the text for the caller.
+        code: Hasura's error code.
+        path: where in the request, in Hasura's notation.
+        extensions: replaces the object of path and code whole, as an action's handler may.
+        internal: details that only an admin sees.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        code: str,
+        path: str = "$",
+        *,
+        extensions: Any = None,
+        internal: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.path = path
+        self.extensions = extensions
+        self.internal = internal
+
+    def graphql(self, *, for_admin: bool) -> dict[str, Any]:
+        """Write it as the only element of a GraphQL answer's errors."""
+        extensions = self.extensions
+        if extensions is None:
+            extensions = {"path": self.path, "code": self.code}
+            if for_admin and self.internal is not None:
+                extensions["internal"] = self.internal
+        return {"message": self.message, "extensions": extensions}
+
+    def plain(self) -> dict[str, Any]:
+        """Write it as the body of the other endpoints."""
+        return {"path": self.path, "error": self.message, "code": self.code}
+
+
+def from_postgres(error: psycopg.Error, path: str = "$") -> EngineError:
+    """Translate what Postgres said about a statement of ours."""
+    state = error.sqlstate or ""
+    message = error.diag.message_primary or str(error)
+    if state in _INTEGRITY:
+        return EngineError(_INTEGRITY[state] + message, "constraint-violation", path)
+    if state == "23514":
+        return EngineError("Check constraint violation. " + message, "permission-error", path)
+    if state.startswith(_CLASS_22):
+        return EngineError(message, "data-exception", path)
+    return EngineError("database query error", "unexpected", path, internal={"error": message})

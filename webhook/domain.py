@@ -1,0 +1,84 @@
+"""What a removal is: its request, its source, its result; id rules and S3 keys. No I/O."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from webhook import __version__
+from webhook.errors import InvalidImageId
+
+PARAMETERS_VERSION = "1"
+"""Raised whenever the same image and model would give another cut-out."""
+
+_IMAGE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalRequest:
+    """One job: whose background to remove, with which model (None: the default one)."""
+
+    image_id: str
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceObject:
+    """The object that holds the source image, as listed: nothing of it is read yet."""
+
+    key: str
+    etag: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What produced a matte: enough to tell whether another run would give the same."""
+
+    name: str
+    revision: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalResult:
+    """What one finished job made; `coverage` is the share of opaque area, 0 to 1."""
+
+    image_id: str
+    key: str
+    model: str
+    width: int
+    height: int
+    coverage: float
+
+
+def check_image_id(value: str) -> str:
+    """Return `value` if it may be part of an S3 key.
+
+    Raises:
+        InvalidImageId: it isn't 1 to 128 letters, digits, "-" or "_".
+    """
+    if not _IMAGE_ID.fullmatch(value):
+        raise InvalidImageId('The id must be 1 to 128 letters, digits, "-" or "_".')
+    return value
+
+
+def target_key(target_prefix: str, image_id: str) -> str:
+    """Return the S3 key of the cut-out."""
+    return f"{target_prefix}{check_image_id(image_id)}/trans.png"
+
+
+def certificate(
+    source: SourceObject, model: ModelIdentity, result: RemovalResult
+) -> Mapping[str, str]:
+    """Return the target's birth certificate: its S3 metadata, ASCII."""
+    return {
+        "source-etag": source.etag,
+        "model": model.name,
+        "revision": model.revision,
+        "precision": model.precision,
+        "parameters": PARAMETERS_VERSION,
+        "width": str(result.width),
+        "height": str(result.height),
+        "coverage": f"{result.coverage:.6f}",
+        "service-version": __version__,
+    }

@@ -1,0 +1,91 @@
+"""The command line: serve, demo."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from webhook import __version__
+from webhook.errors import ConfigurationError, RemovalError
+
+if TYPE_CHECKING:
+    from webhook.settings import Settings
+
+# Above the 30 s after which Hasura's HTTP client drops an idle connection: whoever closes first
+# must be Hasura, or a request meets a dying connection and is sent twice.
+_KEEP_ALIVE_S = 75
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m webhook",
+        description="Background removal for Hasura and S3.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("serve", help="serve the webhook with the settings of the environment")
+    demo = commands.add_parser("demo", help="run the whole journey on embedded servers")
+    demo.add_argument("--once", action="store_true", help="stop after the table of results")
+    options = parser.parse_args(arguments)
+    if options.command == "demo":
+        return _demo(once=options.once)
+    return _serve()
+
+
+def _serve() -> int:
+    # Imported here: torch takes seconds, which --help and demo need not wait for.
+    import uvloop
+
+    from webhook.settings import load_settings
+    from webhook.telemetry import configure_logging, log
+
+    try:
+        settings = load_settings()
+    except ConfigurationError as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    configure_logging(settings.log_level)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn finishes the running jobs, then raises the signal again for this handler.
+        signal.signal(number, lambda *_: sys.exit(0))
+    try:
+        uvloop.run(_serve_until_stopped(settings))
+    except RemovalError as exc:
+        log.critical("service_not_started", code=exc.code, reason=str(exc))
+        return 2
+    return 0
+
+
+async def _serve_until_stopped(settings: "Settings") -> None:
+    import uvicorn
+
+    from webhook.bootstrap import open_service
+    from webhook.entrypoints.http_app import create_app
+
+    # Opened before the server starts, so that what is wrong shows as one line and an exit status.
+    async with open_service(settings) as service:
+        config = uvicorn.Config(
+            create_app(settings.webhook_secrets, lambda: nullcontext(service)),
+            host=settings.host,
+            port=settings.port,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=int(settings.job_timeout_s) + 5,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+        )
+        await uvicorn.Server(config).serve()
+
+
+def _demo(*, once: bool) -> int:
+    from webhook.demo import DemoError
+    from webhook.demo.showcase import run_demo
+
+    try:
+        return run_demo(once=once)
+    except DemoError as exc:
+        print(exc, file=sys.stderr)
+        return 1

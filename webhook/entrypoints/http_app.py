@@ -1,0 +1,204 @@
+"""The Starlette app: the action, the event trigger, the ancestor's contract, health, metrics."""
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from structlog.contextvars import bind_contextvars, bound_contextvars
+
+from webhook.domain import RemovalRequest
+from webhook.errors import (
+    InvalidPayload,
+    PayloadTooLarge,
+    RemovalError,
+    RequestRejected,
+    ServiceFault,
+    TemporarilyUnavailable,
+)
+from webhook.hasura import protocol, replies
+from webhook.hasura.replies import Reply
+from webhook.pipeline import Service, record_failure, remove_background
+from webhook.telemetry import IN_FLIGHT, REMOVAL_REQUESTS, log
+
+ACTION_PATH = "/actions/remove-background"
+EVENT_PATH = "/events/images"
+RUNSYNC_PATH = "/runsync"
+MAX_BODY_BYTES = 2**20
+
+_HTTP_ERRORS = {
+    404: ("not-found", "There is nothing at this address."),
+    405: ("method-not-allowed", "This address does not take this method."),
+}
+
+
+def create_app(
+    secrets: Sequence[SecretStr], opener: Callable[[], AbstractAsyncContextManager[Service]]
+) -> Starlette:
+    """Make the app.
+
+    Args:
+        secrets: What callers must present, any one of them.
+        opener: Opens the service, and closes it, with the app's lifespan.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with opener() as app.state.service:
+            app.state.ready = True
+            yield
+            app.state.ready = False
+
+    app = Starlette(
+        routes=[
+            Route(ACTION_PATH, _action, methods=["POST"]),
+            Route(EVENT_PATH, _event, methods=["POST"]),
+            Route(RUNSYNC_PATH, _runsync, methods=["POST"]),
+            Route("/healthz", _healthz),
+            Route("/readyz", _readyz),
+            Route("/metrics", _metrics),
+        ],
+        exception_handlers={HTTPException: _http_error, Exception: _internal_error},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # a redirect would carry the secret along
+    app.state.secrets = secrets
+    app.state.ready = False
+    return app
+
+
+# --- the doors ---------------------------------------------------------------------------------
+
+
+async def _action(request: Request) -> Response:
+    return await _answer(request, "action", _serve_action, replies.action_failed)
+
+
+async def _event(request: Request) -> Response:
+    return await _answer(request, "event", _serve_event, replies.event_refused)
+
+
+async def _runsync(request: Request) -> Response:
+    return await _answer(request, "runsync", _serve_runsync, replies.runsync_failed)
+
+
+async def _serve_action(body: bytes, service: Service) -> Reply:
+    call = protocol.parse_action(body)
+    service.segmenter.identify(call.request.model)  # a wrong model costs no look-up
+    image_id = await service.rows.find_visible(call.request.image_id, call.session_variables)
+    bind_contextvars(image_id=image_id)
+    request = RemovalRequest(image_id, call.request.model)
+    return replies.action_done(await remove_background(request, service))
+
+
+async def _serve_runsync(body: bytes, service: Service) -> Reply:
+    request = protocol.parse_runsync(body)
+    bind_contextvars(image_id=request.image_id)
+    return replies.runsync_done(await remove_background(request, service))
+
+
+async def _serve_event(body: bytes, service: Service) -> Reply:
+    delivery = None
+    try:
+        delivery = protocol.parse_event(body)
+        if delivery.request is None:
+            return replies.event_skipped(delivery)
+        bind_contextvars(
+            event_id=delivery.event_id,
+            current_retry=delivery.current_retry,
+            image_id=delivery.request.image_id,
+        )
+        return replies.event_done(await remove_background(delivery.request, service))
+    except Exception as exc:  # one job must not take others down
+        error = _explain(exc)
+    verdict = replies.judge(error, delivery, datetime.now(UTC))
+    gives_up_on_row = verdict == "give up" and replies.concerns_row(error)
+    if gives_up_on_row and delivery is not None and delivery.request is not None:
+        try:
+            await record_failure(delivery.request.image_id, error, service)
+        except TemporarilyUnavailable as outage:
+            error = _explain(outage)
+            verdict = replies.judge(error, delivery, datetime.now(UTC))
+    return replies.event_failed(error, verdict, delivery)
+
+
+async def _answer(
+    request: Request,
+    trigger: str,
+    serve: Callable[[bytes, Service], Awaitable[Reply]],
+    refuse: Callable[[RemovalError], Reply],
+) -> Response:
+    """Check the secret, read the body, serve, and answer in JSON whatever happens."""
+    with bound_contextvars(trigger=trigger, job_id=uuid.uuid4().hex), IN_FLIGHT.track_inprogress():
+        try:
+            presented = request.headers.get(protocol.SECRET_HEADER)
+            protocol.authorise(presented, request.app.state.secrets)
+            reply = await serve(await _read_body(request), request.app.state.service)
+        except Exception as exc:  # one job must not take others down
+            reply = refuse(_explain(exc))
+        REMOVAL_REQUESTS.labels(trigger, reply.code).inc()
+        return JSONResponse(reply.body, reply.status, dict(reply.headers))
+
+
+async def _read_body(request: Request) -> bytes:
+    # Starlette's own limit answers in plain text, and before the secret is checked.
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise PayloadTooLarge(f"The body is larger than {MAX_BODY_BYTES:,} bytes.")
+    except ClientDisconnect:
+        raise InvalidPayload("The connection closed before the body was complete.") from None
+    return bytes(body)
+
+
+def _explain(exc: Exception) -> RemovalError:
+    """Log a failure at the level of its kind; what isn't ours is a fault of ours."""
+    if isinstance(exc, RequestRejected):
+        log.info("removal_rejected", code=exc.code, reason=str(exc))
+        return exc
+    if isinstance(exc, TemporarilyUnavailable):
+        log.warning("removal_postponed", code=exc.code, reason=str(exc))
+        return exc
+    if isinstance(exc, RemovalError):
+        log.error("removal_failed", code=exc.code, reason=str(exc), exc_info=exc)
+        return exc
+    log.error("removal_failed", code=ServiceFault.code, exc_info=exc)
+    return ServiceFault("Internal error; the log of the service has the details.")
+
+
+# --- for the platform ----------------------------------------------------------------------------
+
+
+async def _healthz(request: Request) -> Response:
+    return JSONResponse({"status": "alive"})
+
+
+async def _readyz(request: Request) -> Response:
+    ready = request.app.state.ready
+    return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
+
+
+async def _metrics(request: Request) -> Response:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _http_error(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)
+    code, message = _HTTP_ERRORS.get(exc.status_code, ("http-error", exc.detail))
+    body = {"message": message, "extensions": {"code": code}}
+    return JSONResponse(body, exc.status_code, exc.headers)
+
+
+async def _internal_error(request: Request, exc: Exception) -> Response:
+    error = _explain(exc)
+    body = {"message": str(error), "extensions": {"code": error.code}}
+    return JSONResponse(body, error.http_status)

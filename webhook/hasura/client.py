@@ -1,0 +1,186 @@
+"""What we ask of Hasura: write results back, look a row up as its caller; by graphql/*.graphql."""
+
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gql import Client, GraphQLRequest, gql
+from gql.client import AsyncClientSession, ReconnectingAsyncClientSession
+from gql.transport.exceptions import (
+    TransportConnectionFailed,
+    TransportProtocolError,
+    TransportQueryError,
+    TransportServerError,
+)
+from gql.transport.httpx import HTTPXAsyncTransport
+from pydantic import SecretStr
+
+from webhook.domain import RemovalResult
+from webhook.errors import (
+    InvalidPayload,
+    RemovalError,
+    RowNotFound,
+    WritebackRejected,
+    WritebackUnavailable,
+)
+from webhook.telemetry import log
+
+ROLE = "background_remover"
+DOCUMENTS = Path(__file__).parents[2] / "graphql"
+
+_TIMEOUT_S = 10.0
+_SESSION_VARIABLE = re.compile(r"x-hasura-[a-z0-9-]+")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+
+# Codes by which the engine says that the request itself is wrong; any other (the database is
+# gone, too many connections, an internal error) may heal.
+_PERMANENT_CODES = frozenset(
+    {
+        "access-denied",
+        "bad-request",
+        "constraint-violation",
+        "data-exception",
+        "invalid-headers",
+        "not-found",
+        "not-supported",
+        "parse-failed",
+        "permission-denied",
+        "permission-error",
+        "validation-failed",
+    }
+)
+
+
+class HasuraClient:
+    """Queries and mutations over one kept-alive session; safe for concurrent calls."""
+
+    def __init__(self, session: AsyncClientSession | ReconnectingAsyncClientSession) -> None:
+        self._session = session
+        self._find_image = _document("find_image")
+        self._record_removal = _document("record_removal")
+
+    async def find_visible(self, image_id: str, session_variables: Mapping[str, str]) -> str:
+        """Return the row's id, as the database writes it, if the caller may see the row.
+
+        Raises:
+            RowNotFound: there is none, or the caller's role may not see it.
+            InvalidPayload: a session variable can't be sent on.
+            WritebackUnavailable, WritebackRejected: the engine could not be asked.
+        """
+        headers = _as_headers(session_variables)
+        try:
+            data = await self._execute(self._find_image, {"id": image_id}, headers)
+        except _EngineRefused as exc:
+            if exc.engine_code == "access-denied":
+                raise
+            # Not a uuid, no select permission for the role, a missing session variable: whatever
+            # the reason, this caller sees no such row.
+            log.warning("lookup_refused", engine_code=exc.engine_code, engine_message=str(exc))
+            data = {}
+        row = data.get("images_by_pk")
+        if row is None:
+            raise RowNotFound("No image with this id is visible to you.")
+        return str(row["id"])
+
+    async def record_done(self, result: RemovalResult) -> None:
+        """Write a result to its row and clear an earlier failure.
+
+        Raises:
+            RowNotFound: the row is gone.
+            WritebackUnavailable, WritebackRejected: the engine is down, or refuses.
+        """
+        await self._record(
+            result.image_id,
+            {
+                "status": "done",
+                "transparent_key": result.key,
+                "width": result.width,
+                "height": result.height,
+                "coverage": result.coverage,
+                "model": result.model,
+                "error_code": None,
+                "error_message": None,
+            },
+        )
+
+    async def record_failed(self, image_id: str, error: RemovalError) -> None:
+        """Write a failure to the row; raises as `record_done`."""
+        changes = {"status": "failed", "error_code": error.code, "error_message": str(error)}
+        await self._record(image_id, changes)
+
+    async def _record(self, image_id: str, changes: Mapping[str, Any]) -> None:
+        changes = {**changes, "processed_at": datetime.now(UTC).isoformat()}
+        variables = {"id": image_id, "changes": changes}
+        data = await self._execute(self._record_removal, variables, {"x-hasura-role": ROLE})
+        if data.get("update_images_by_pk") is None:
+            raise RowNotFound("The row of this image is gone, or this service may not update it.")
+
+    async def _execute(
+        self, document: GraphQLRequest, variables: Mapping[str, Any], headers: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        request = GraphQLRequest(document, variable_values=dict(variables))
+        with _graphql_errors():
+            return await self._session.execute(request, extra_args={"headers": dict(headers)})
+
+
+@asynccontextmanager
+async def open_hasura(url: str, admin_secret: SecretStr) -> AsyncIterator[HasuraClient]:
+    """Keep a session with the engine at `url` open; nothing is sent until the first call."""
+    transport = HTTPXAsyncTransport(
+        url,
+        headers={"x-hasura-admin-secret": admin_secret.get_secret_value()},
+        timeout=_TIMEOUT_S,
+    )
+    async with Client(transport=transport, execute_timeout=_TIMEOUT_S) as session:
+        yield HasuraClient(session)
+
+
+class _EngineRefused(WritebackRejected):
+    """The engine's own refusal, with its code."""
+
+    def __init__(self, message: str, engine_code: str) -> None:
+        super().__init__(message)
+        self.engine_code = engine_code
+
+
+@contextmanager
+def _graphql_errors() -> Iterator[None]:
+    try:
+        yield
+    except TransportQueryError as exc:
+        first: Mapping[str, Any] = (exc.errors or [{}])[0]
+        code = str((first.get("extensions") or {}).get("code", "unknown"))
+        message = f"GraphQL answered {code}: {first.get('message', 'no message')}"
+        if code in _PERMANENT_CODES:
+            raise _EngineRefused(message, code) from exc
+        raise WritebackUnavailable(message) from exc
+    except TransportServerError as exc:
+        if exc.code is not None and exc.code < 500 and exc.code not in (408, 429):
+            raise WritebackRejected(f"GraphQL answered HTTP {exc.code}.") from exc
+        raise WritebackUnavailable(f"GraphQL answered HTTP {exc.code}.") from exc
+    except TransportProtocolError as exc:
+        raise WritebackUnavailable("GraphQL answered with something else than GraphQL.") from exc
+    except (TransportConnectionFailed, TimeoutError) as exc:
+        raise WritebackUnavailable("GraphQL can't be reached, or is slow.") from exc
+
+
+def _document(name: str) -> GraphQLRequest:
+    return gql((DOCUMENTS / f"{name}.graphql").read_text("utf-8"))
+
+
+def _as_headers(session_variables: Mapping[str, str]) -> Mapping[str, bytes]:
+    """Return the caller's session as Hasura takes it; never a secret of the caller's choosing."""
+    headers = {}
+    for name, value in session_variables.items():
+        name = name.lower()
+        if not _SESSION_VARIABLE.fullmatch(name) or _UNPRINTABLE.search(value):
+            raise InvalidPayload("session_variables: a name or value can't be a header.")
+        if name not in ("x-hasura-admin-secret", "x-hasura-access-key"):
+            headers[name] = value.encode()
+    if "x-hasura-role" not in headers:
+        # Without a role the admin secret alone would make the caller an administrator.
+        raise InvalidPayload("session_variables: x-hasura-role is missing.")
+    return headers

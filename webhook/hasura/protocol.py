@@ -1,0 +1,210 @@
+"""What Hasura and the ancestor's callers send, read into domain values; no I/O."""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+    ValidationError,
+)
+
+from webhook.domain import RemovalRequest, check_image_id
+from webhook.errors import InvalidPayload, Unauthorized, UnexpectedDelivery
+
+SECRET_HEADER = "x-webhook-secret"
+ACTION_NAME = "removeBackground"
+TRIGGER_NAME = "images_remove_background"
+TABLE_SCHEMA = "public"
+TABLE_NAME = "images"
+
+MAX_EVENT_AGE = timedelta(hours=24)
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionCall:
+    """One call of the action: whose background, and on whose behalf."""
+
+    request: RemovalRequest
+    session_variables: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery of an event; `request` is None when the operation asks for nothing."""
+
+    event_id: str | None
+    op: str
+    request: RemovalRequest | None
+    current_retry: int
+    max_retries: int | None
+    created_at: datetime | None
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether Hasura gives up after this one. Engines too old to tell never say so."""
+        return self.max_retries is not None and self.current_retry >= self.max_retries
+
+    def is_too_old(self, now: datetime) -> bool:
+        """Whether even an outage no longer excuses another try."""
+        return self.created_at is not None and now - self.created_at > MAX_EVENT_AGE
+
+
+def authorise(presented: str | None, secrets: Sequence[SecretStr]) -> None:
+    """Compare the secret header, in constant time, with every secret that is valid now.
+
+    Raises:
+        Unauthorized: it is missing or equals none of them.
+    """
+    candidate = (presented or "").encode()
+    matches = [
+        hmac.compare_digest(candidate, secret.get_secret_value().encode()) for secret in secrets
+    ]
+    if not any(matches):
+        raise Unauthorized(f"The header {SECRET_HEADER} is missing or wrong.")
+
+
+def _as_text(value: Any) -> Any:
+    """Turn a number into text: a bigint id comes as either."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _as_timestamp(value: Any) -> datetime | None:
+    """Read Postgres' timestamp, with or without a zone; none, or one we can't read, is None."""
+    try:
+        moment = TypeAdapter(datetime).validate_python(value)
+    except ValidationError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class _Named(BaseModel):
+    name: StrictStr
+
+
+class _Table(_Named):
+    schema_name: StrictStr = Field(alias="schema")
+
+
+class _Input(BaseModel):
+    id: Annotated[StrictStr, BeforeValidator(_as_text)]
+    model: StrictStr | None = None
+
+    def request(self) -> RemovalRequest:
+        return RemovalRequest(check_image_id(self.id), self.model)
+
+
+class _ActionBody(BaseModel):
+    action: _Named
+    input: Any
+    session_variables: dict[str, StrictStr]
+
+
+class _Row(BaseModel):
+    id: Annotated[StrictStr, BeforeValidator(_as_text)]
+
+
+class _Data(BaseModel):
+    new: Any = None
+
+
+class _Event(BaseModel):
+    op: StrictStr
+    data: _Data
+
+
+class _DeliveryInfo(BaseModel):
+    current_retry: StrictInt = 0
+    max_retries: StrictInt | None = None
+
+
+class _EventBody(BaseModel):
+    id: Any = None
+    created_at: Annotated[datetime | None, BeforeValidator(_as_timestamp)] = None
+    table: _Table
+    trigger: _Named
+    event: _Event
+    delivery_info: _DeliveryInfo | None = None
+
+
+class _RunSyncBody(BaseModel):
+    input: _Input
+
+
+def parse_action(body: bytes) -> ActionCall:
+    """Read an action's body.
+
+    Raises:
+        InvalidPayload, InvalidImageId, UnexpectedDelivery: it isn't a call of our action.
+    """
+    payload = _parse(_ActionBody, body)
+    if payload.action.name != ACTION_NAME:
+        raise UnexpectedDelivery(f"This address serves the action {ACTION_NAME} only.")
+    arguments = _validate(_Input, payload.input, "input")
+    return ActionCall(arguments.request(), payload.session_variables)
+
+
+def parse_event(body: bytes) -> Delivery:
+    """Read an event's body; its session variables, null for plain SQL, are not asked for.
+
+    Raises:
+        InvalidPayload, InvalidImageId, UnexpectedDelivery: it isn't an event of our trigger.
+    """
+    payload = _parse(_EventBody, body)
+    names = (payload.trigger.name, payload.table.schema_name, payload.table.name)
+    if names != (TRIGGER_NAME, TABLE_SCHEMA, TABLE_NAME):
+        raise UnexpectedDelivery(
+            f"This address serves the trigger {TRIGGER_NAME} on {TABLE_SCHEMA}.{TABLE_NAME} only."
+        )
+    request = None
+    if payload.event.op in ("INSERT", "MANUAL"):
+        row = _validate(_Row, payload.event.data.new, "event.data.new")
+        request = RemovalRequest(check_image_id(row.id))
+    info = payload.delivery_info or _DeliveryInfo()
+    return Delivery(
+        event_id=payload.id if isinstance(payload.id, str) else None,
+        op=payload.event.op,
+        request=request,
+        current_retry=info.current_retry,
+        max_retries=info.max_retries,
+        created_at=payload.created_at,
+    )
+
+
+def parse_runsync(body: bytes) -> RemovalRequest:
+    """Read a body of the ancestor's contract.
+
+    Raises:
+        InvalidPayload, InvalidImageId: it isn't `{"input": {"id": …, "model": …}}`.
+    """
+    return _parse(_RunSyncBody, body).input.request()
+
+
+def _parse(model: type[Body], body: bytes) -> Body:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as exc:
+        raise InvalidPayload(_first_mistake(exc, "body")) from None
+
+
+def _validate(model: type[Body], value: Any, where: str) -> Body:
+    try:
+        return model.model_validate(value)
+    except ValidationError as exc:
+        raise InvalidPayload(_first_mistake(exc, where)) from None
+
+
+def _first_mistake(exc: ValidationError, where: str) -> str:
+    mistake = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join([where, *(str(part) for part in mistake["loc"])])
+    return f"{place}: {mistake['msg']}."

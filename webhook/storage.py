@@ -1,0 +1,172 @@
+"""S3: find and fetch a source, store a cut-out. botocore's errors become ours here."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import boto3
+import botocore.exceptions as boto_errors
+from anyio import CapacityLimiter, to_thread
+from botocore.config import Config
+
+from webhook.domain import SourceObject, check_image_id
+from webhook.errors import (
+    ImageTooLarge,
+    SourceNotFound,
+    StorageRejected,
+    StorageUnavailable,
+)
+from webhook.telemetry import log
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectTypeDef
+
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp"})
+_CONNECTIONS = 32
+_RETURN = TypeVar("_RETURN")
+
+
+class S3Storage:
+    """One bucket, through one client; blocking calls run in threads of their own limiter."""
+
+    def __init__(
+        self, client: "S3Client", *, bucket: str, source_prefix: str, max_source_bytes: int
+    ) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._source_prefix = source_prefix
+        self._max_source_bytes = max_source_bytes
+        self._limiter = CapacityLimiter(_CONNECTIONS)
+
+    async def find(self, image_id: str) -> SourceObject:
+        """Return the newest of the objects that may be the source of this id.
+
+        They are `{prefix}{id}`, `{prefix}{id}.{jpg,jpeg,png,gif,webp}` and all under
+        `{prefix}{id}/`.
+
+        Raises:
+            SourceNotFound: there is none.
+            ImageTooLarge: it has more bytes than allowed.
+            StorageUnavailable, StorageRejected: S3 could not be asked.
+        """
+        base = self._source_prefix + check_image_id(image_id)
+        candidates = await self._in_thread(self._list_candidates, base)
+        if not candidates:
+            raise SourceNotFound(f"There is no source object for this id (looked for {base}).")
+        newest = max(candidates, key=lambda item: (item["LastModified"], item["Key"]))
+        if len(candidates) > 1:
+            log.warning("several_sources", count=len(candidates), source_key=newest["Key"])
+        if newest["Size"] > self._max_source_bytes:
+            raise ImageTooLarge(
+                f"The source has {newest['Size']:,} bytes; at most {self._max_source_bytes:,} "
+                "are allowed."
+            )
+        return SourceObject(newest["Key"], newest["ETag"].strip('"'), newest["Size"])
+
+    async def fetch(self, source: SourceObject) -> bytes:
+        """Return the bytes of the source as it was when it was found.
+
+        Raises:
+            SourceNotFound: it is gone by now.
+            StorageUnavailable, StorageRejected: S3 did not give it, or it just changed.
+        """
+        return await self._in_thread(self._get, source)
+
+    async def store(self, key: str, png: bytes, certificate: Mapping[str, str]) -> None:
+        """Write a PNG, at once visible as a whole, with its certificate as metadata.
+
+        Raises:
+            StorageUnavailable, StorageRejected: S3 did not take it.
+        """
+        await self._in_thread(
+            partial(
+                self._client.put_object,
+                Bucket=self._bucket,
+                Key=key,
+                Body=png,
+                ContentType="image/png",
+                Metadata=certificate,
+            )
+        )
+
+    def _list_candidates(self, base: str) -> "list[ObjectTypeDef]":
+        """List in key order, so that `ogs/12` stops before it walks through `ogs/123…`."""
+        after_folder = base + chr(ord("/") + 1)
+        candidates: list[ObjectTypeDef] = []
+        pages = self._client.get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=self._bucket, Prefix=base):
+            for item in page.get("Contents", ()):
+                key = item["Key"]
+                if key >= after_folder:
+                    return candidates
+                if _names_a_source(key.removeprefix(base)):
+                    candidates.append(item)
+        return candidates
+
+    def _get(self, source: SourceObject) -> bytes:
+        answer = self._client.get_object(
+            Bucket=self._bucket, Key=source.key, IfMatch=f'"{source.etag}"'
+        )
+        with answer["Body"] as body:
+            return body.read()
+
+    async def _in_thread(self, call: Callable[..., _RETURN], *args: Any) -> _RETURN:
+        with botocore_errors():
+            return await to_thread.run_sync(call, *args, limiter=self._limiter)
+
+
+def _names_a_source(rest: str) -> bool:
+    """Tell by what follows `{prefix}{id}` in a key; `{id}/` itself is a folder's marker."""
+    if rest.startswith("/"):
+        return not rest.endswith("/")
+    return rest == "" or rest.lower() in _SUFFIXES
+
+
+def open_client() -> "S3Client":
+    """Make the one client of the process; credentials, region and endpoint come from AWS_*.
+
+    Raises:
+        StorageRejected: what AWS_* says can't be used.
+    """
+    when: Literal["when_required"] = "when_required"
+    config = Config(
+        connect_timeout=3,
+        read_timeout=20,
+        max_pool_connections=_CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        # S3 checks the transfer anyway; more digests only cost.
+        request_checksum_calculation=when,
+        response_checksum_validation=when,
+    )
+    try:
+        return boto3.Session().client("s3", config=config)
+    except (boto_errors.BotoCoreError, ValueError) as exc:
+        raise StorageRejected(f"S3 can't be set up: {exc}") from exc
+
+
+@contextmanager
+def botocore_errors() -> Iterator[None]:
+    """Turn botocore's errors into ours; unknown ones pass."""
+    try:
+        yield
+    except boto_errors.ClientError as exc:
+        code = exc.response.get("Error", {}).get("Code", "Unknown")
+        status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+        if code in ("NoSuchKey", "404"):
+            raise SourceNotFound("The source object is gone.") from exc
+        if code in ("PreconditionFailed", "412"):
+            raise StorageUnavailable("The source object changed while it was read.") from exc
+        if status >= 500 or status in (408, 429) or code in ("SlowDown", "RequestTimeout"):
+            raise StorageUnavailable(f"S3 answered {code}.") from exc
+        raise StorageRejected(f"S3 refuses this service: {code}.") from exc
+    except (boto_errors.NoCredentialsError, boto_errors.PartialCredentialsError) as exc:
+        raise StorageRejected("S3 can't be used: there are no credentials.") from exc
+    except (
+        boto_errors.ConnectionError,
+        boto_errors.HTTPClientError,
+        boto_errors.IncompleteReadError,
+        boto_errors.CredentialRetrievalError,
+    ) as exc:
+        raise StorageUnavailable("S3 can't be reached, or is slow.") from exc

@@ -1,0 +1,90 @@
+"""JSON log lines, context ids and Prometheus metrics. Event names and labels are constants."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+from structlog.typing import EventDict, Processor
+
+REMOVAL_REQUESTS = Counter(
+    "removal_requests_total", "Jobs by how they came in and how they ended", ["trigger", "code"]
+)
+STAGE_SECONDS = Histogram(
+    "removal_stage_seconds",
+    "Seconds per stage of a job",
+    ["stage"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+IN_FLIGHT = Gauge("in_flight", "Jobs in work")
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("webhook")
+
+
+def configure_logging(level: str) -> None:
+    """Send every log record of the process to stdout, one JSON object a line."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _headline_first,
+                structlog.processors.JSONRenderer(ensure_ascii=False),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Each writes lines per request that say less than ours.
+    for chatty in ("uvicorn.access", "httpx2", "httpcore2", "gql", "botocore", "boto3", "urllib3"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _headline_first(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    event.pop("color_message", None)  # uvicorn's line once more, for terminals
+    headline = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
+    return {**headline, **event}
+
+
+class StageClock:
+    """Times the stages of one job, for its log line and for the metrics."""
+
+    def __init__(self) -> None:
+        self._stages_ms: dict[str, float] = {}
+        self._started = time.perf_counter()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to the stage `name`."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - started
+            STAGE_SECONDS.labels(name).observe(seconds)
+            self._stages_ms[f"{name}_ms"] = round(seconds * 1000, 1)
+
+    def fields(self) -> dict[str, Any]:
+        """Return the milliseconds of each stage and of the whole job."""
+        total_ms = round((time.perf_counter() - self._started) * 1000, 1)
+        return {**self._stages_ms, "total_ms": total_ms}
