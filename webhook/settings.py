@@ -28,7 +28,7 @@ class Settings(BaseSettings):
         description="Base address of Hasura, as the Hasura CLI takes it"
     )
     hasura_graphql_admin_secret: SecretStr = Field(
-        description="Hasura's admin secret; used with the role `background_remover` only"
+        description="Hasura's admin secret; always sent together with a role, never alone"
     )
     s3_bucket: str = Field(min_length=1, description="Bucket of the sources and the cut-outs")
     source_prefix: str = Field(default="ogs/", description="Where the source images lie")

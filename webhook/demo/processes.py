@@ -108,6 +108,7 @@ class ServerProcess:
         with (
             open(self.log, "ab", opener=_private) as log,
             warnings.catch_warnings(),
+            _interrupts_held() as former_mask,
         ):
             # Newer Pythons warn about preexec_fn beside threads; ours takes no locks.
             warnings.filterwarnings("ignore", message=".*multi-threaded", category=Warning)
@@ -123,7 +124,7 @@ class ServerProcess:
                     user=self._identity.user,
                     group=self._identity.group,
                     extra_groups=None if self._identity.user is None else [],
-                    preexec_fn=self._in_child(),
+                    preexec_fn=self._in_child(former_mask),
                 )
             except (OSError, subprocess.SubprocessError) as exc:
                 raise DemoError(f"{self.name} could not be started: {exc}") from exc
@@ -158,11 +159,12 @@ class ServerProcess:
         lines = text.splitlines()[-_LOG_TAIL_LINES:] or ["(empty)"]
         return "\n".join(f"    {line}" for line in lines)
 
-    def _in_child(self) -> Callable[[], None]:
+    def _in_child(self, signal_mask: set[int | signal.Signals]) -> Callable[[], None]:
         parent_pid = os.getpid()
         prepare, death_signal = self._identity.prepare, int(self._death_signal)
 
         def set_up() -> None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, signal_mask)
             if prepare is not None:
                 prepare()
             if _ON_LINUX:
@@ -172,6 +174,16 @@ class ServerProcess:
                     os._exit(1)  # the parent died before the line above
 
         return set_up
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[set[int | signal.Signals]]:
+    """Let Ctrl-C wait: Python drops an exception that is raised while it forks."""
+    former_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield former_mask
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former_mask)
 
 
 def wait_until_ready(

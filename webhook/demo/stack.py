@@ -139,6 +139,7 @@ def demo_stack(
             folder / "engine.log",
             {
                 "HASURA_GRAPHQL_DATABASE_URL": postgres.url,
+                "HASURA_GRAPHQL_GRACEFUL_SHUTDOWN_TIMEOUT": "5",  # shorter than we wait for it
                 "HASURA_GRAPHQL_ADMIN_SECRET": admin_secret,
                 "WEBHOOK_BASE_URL": webhook_url,
                 "WEBHOOK_SECRET": webhook_secret,

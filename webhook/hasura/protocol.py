@@ -66,7 +66,7 @@ def authorise(presented: str | None, secrets: Sequence[SecretStr]) -> None:
     Raises:
         Unauthorized: it is missing or equals none of them.
     """
-    candidate = (presented or "").encode()
+    candidate = (presented or "").encode("latin-1")  # as header values are decoded: the bytes sent
     matches = [
         hmac.compare_digest(candidate, secret.get_secret_value().encode()) for secret in secrets
     ]

@@ -1,3 +1,12 @@
+-- gen_random_uuid() is built in since PostgreSQL 13; in 12 it comes with pgcrypto.
+DO $$
+BEGIN
+  IF current_setting('server_version_num')::int < 130000 THEN
+    CREATE EXTENSION IF NOT EXISTS pgcrypto;
+  END IF;
+END;
+$$;
+
 CREATE TABLE public.images (
   id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
   owner_id text,

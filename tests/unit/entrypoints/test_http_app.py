@@ -25,6 +25,7 @@ from webhook.errors import (
 from webhook.pipeline import Service
 
 SECRET = "the-secret-of-these-tests"
+FORMER_SECRET = "Schlüssel-von-gestern"
 DOORS = [ACTION_PATH, EVENT_PATH, RUNSYNC_PATH]
 
 
@@ -60,7 +61,7 @@ def house() -> House:
 
 @pytest.fixture
 def client(house: House) -> Iterator[TestClient]:
-    app = create_app([SecretStr(SECRET)], house.open)
+    app = create_app([SecretStr(SECRET), SecretStr(FORMER_SECRET)], house.open)
     with TestClient(app, raise_server_exceptions=False) as client:
         client.headers["x-webhook-secret"] = SECRET
         yield client
@@ -106,6 +107,12 @@ def test_no_door_opens_without_the_secret(
     assert "unauthorized" in answer.text or path == RUNSYNC_PATH
     assert answer.json()
     assert house.is_untouched()
+
+
+def test_the_former_secret_opens_too_even_with_an_umlaut(client: TestClient) -> None:
+    headers = {b"x-webhook-secret": FORMER_SECRET.encode()}
+    answer = client.post(RUNSYNC_PATH, json={"input": {"id": IMAGE_ID}}, headers=headers)
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("path", DOORS)

@@ -26,6 +26,7 @@ from webhook.demo.standin.session import Authentication
 
 _log = logging.getLogger("webhook.demo.standin")
 _POOL_SIZE = 20
+_POOL_TIMEOUT_S = 10.0
 _GRACEFUL_SHUTDOWN_S = 60
 
 
@@ -69,7 +70,12 @@ async def _serve(
         async with await psycopg.AsyncConnection.connect(metadata.database_url) as connection:
             tables = await prepare(connection, metadata, migrations)
         pool = AsyncConnectionPool(
-            metadata.database_url, min_size=2, max_size=_POOL_SIZE, open=False
+            metadata.database_url,
+            min_size=2,
+            max_size=_POOL_SIZE,
+            open=False,
+            timeout=_POOL_TIMEOUT_S,
+            check=AsyncConnectionPool.check_connection,  # Postgres may have been restarted
         )
         await stack.enter_async_context(pool)
         client = await stack.enter_async_context(open_client())

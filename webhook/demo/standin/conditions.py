@@ -31,6 +31,7 @@ TEXT_COMPARISONS = {
 LIST_COMPARISONS = {"_in": "= ANY", "_nin": "<> ALL"}
 TRUE, _FALSE = SQL("true"), SQL("false")
 _BINARY = {**COMPARISONS, **TEXT_COMPARISONS}
+OPERATORS = {*_BINARY, *LIST_COMPARISONS, "_is_null"}
 Resolve = Callable[[Any], Any]
 
 
@@ -87,14 +88,14 @@ def _all_of(table: Table, expression: Mapping[str, Any], resolve: Resolve) -> Co
 def _part(table: Table, key: str, value: Any, resolve: Resolve) -> Composable:
     match key:
         case "_and":
-            return _joined(" AND ", [_all_of(table, part, resolve) for part in value], TRUE)
+            return _joined(" AND ", [_all_of(table, part, resolve) for part in value or ()], TRUE)
         case "_or":
-            return _joined(" OR ", [_all_of(table, part, resolve) for part in value], _FALSE)
+            return _joined(" OR ", [_all_of(table, part, resolve) for part in value or ()], _FALSE)
         case "_not":
-            return SQL("(NOT {})").format(_all_of(table, value, resolve))
+            return SQL("(NOT {})").format(_all_of(table, value or {}, resolve))
     column = table.columns[key]
     parts = [
-        _comparison(column, operator.replace("$", "_", 1), resolve(operand))
+        _comparison(column, operator, resolve(operand))
         for operator, operand in (value or {}).items()
     ]
     return _joined(" AND ", parts, TRUE)

@@ -7,7 +7,6 @@ from typing import Any
 
 import psycopg
 
-_CLASS_22 = "22"  # data exceptions: text that is no uuid, a number out of range
 _INTEGRITY = {
     "23502": "Not-NULL violation. ",
     "23503": "Foreign key violation. ",
@@ -68,6 +67,6 @@ def from_postgres(error: psycopg.Error, path: str = "$") -> EngineError:
         return EngineError(_INTEGRITY[state] + message, "constraint-violation", path)
     if state == "23514":
         return EngineError("Check constraint violation. " + message, "permission-error", path)
-    if state.startswith(_CLASS_22):
+    if isinstance(error, psycopg.DataError):  # text that is no uuid, a number out of range
         return EngineError(message, "data-exception", path)
     return EngineError("database query error", "unexpected", path, internal={"error": message})

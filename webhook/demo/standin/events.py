@@ -109,8 +109,11 @@ class Deliverer:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         if self._locked:
-            async with self._pool.connection() as connection:
-                await connection.execute(_UNLOCK, (list(self._locked),))
+            try:
+                async with self._pool.connection() as connection:
+                    await connection.execute(_UNLOCK, (list(self._locked),))
+            except psycopg.Error as error:
+                _log.error("%s events stay locked: %s", len(self._locked), error)
 
     async def _fetch_until_stopped(self) -> None:
         while not self._stopping:
@@ -121,7 +124,7 @@ class Deliverer:
                     await connection.execute(f"LISTEN {_CHANNEL}")
                     while not self._stopping:
                         await self._fetch_once(connection)
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 _log.warning("events can't be fetched: %s", error)
                 await asyncio.sleep(_POLL_INTERVAL_S)
 
@@ -139,13 +142,17 @@ class Deliverer:
             task.add_done_callback(self._ended)
         if not events:
             self._idle = True
-            async for _ in connection.notifies(timeout=_POLL_INTERVAL_S, stop_after=1):
-                pass
-            self._idle = False
+            try:
+                async for _ in connection.notifies(timeout=_POLL_INTERVAL_S, stop_after=1):
+                    pass
+            finally:
+                self._idle = False
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._deliveries.discard(task)
         self._slots.release()
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("a delivery failed", exc_info=error)
 
     async def _deliver(self, event: Event) -> None:
         table, trigger = self._triggers[event.trigger_name]

@@ -98,9 +98,11 @@ def _validated(model: type[ModelT], raw: Any, environment: Mapping[str, str], wh
     try:
         return model.model_validate(raw, context=environment)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(step) for step in first["loc"])
-        raise MetadataRefused(f"{where}: {place}: {first['msg']}") from error
+        told = "; ".join(
+            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"
+            for detail in error.errors(include_url=False, include_input=False)
+        )
+        raise MetadataRefused(f"{where}: {told}") from error
 
 
 def _read_yaml(path: Path) -> Any:

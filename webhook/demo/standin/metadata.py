@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -33,15 +32,9 @@ def _fill(value: Any, info: ValidationInfo) -> Any:
     return _TEMPLATE.sub(lambda match: _environment(info, match[1]), value)
 
 
-def _columns(value: Any) -> Any:
-    if value == []:
-        raise ValueError("an empty list of columns")
-    return value
-
-
 Template = Annotated[str, BeforeValidator(_fill)]
 Columns = Literal["*"] | tuple[str, ...]
-ListenedColumns = Annotated[Columns, AfterValidator(_columns)]
+ListenedColumns = Literal["*"] | Annotated[tuple[str, ...], Field(min_length=1)]
 BoolExp = dict[str, Any]
 
 

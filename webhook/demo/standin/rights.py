@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from webhook.demo.standin.conditions import OPERATORS
 from webhook.demo.standin.errors import MetadataRefused
 from webhook.demo.standin.introspect import Column, Table
 from webhook.demo.standin.metadata import (
@@ -111,13 +112,19 @@ def _check(table: Table, where: str, *names: Iterable[str]) -> None:
 
 
 def _named(expression: dict[str, Any]) -> list[str]:
-    """List the columns that a boolean expression names."""
+    """List the columns that a boolean expression names.
+
+    Raises:
+        MetadataRefused: it compares in a way that we don't know.
+    """
     columns: list[str] = []
     for key, value in expression.items():
         if key in _CONNECTIVES:
             columns += [name for inner in value for name in _named(inner)]
         elif key == "_not":
             columns += _named(value)
+        elif not isinstance(value, dict) or value.keys() - OPERATORS:
+            raise MetadataRefused(f"the stand-in can't compare {key!r} with {value!r}")
         else:
             columns.append(key)
     return columns

@@ -1,7 +1,8 @@
 """One role's executable schema: the tables' root fields, the actions and their relationships."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 import httpx2
 from graphql import (
@@ -128,7 +129,7 @@ def _relationship_field(owner: str, relationship: Relationship, rights: Rights) 
 class _PassedOn(GraphQLScalarType):
     """A twin of one of GraphQL's own scalars that lets any value out."""
 
-    reserved_types: ClassVar[dict[str, Any]] = {}  # their names may be used again
+    reserved_types = MappingProxyType({})  # their names may be used again
 
 
 def _pass_scalars_on(schema: GraphQLSchema) -> None:

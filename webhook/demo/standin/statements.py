@@ -34,15 +34,16 @@ def select(
     table: Table,
     where: Composable,
     *,
-    order_by: Iterable[Mapping[str, str]] = (),
+    order_by: Iterable[Mapping[str, str | None]] | None = None,
     limit: int | None = None,
     offset: int | None = None,
 ) -> Composed:
     """Write a query of whole rows as JSON; which columns are seen is the schema's matter."""
     orders = [
         SQL("{} {}").format(name_of(name), SQL(ORDERS[direction]))
-        for step in order_by
+        for step in order_by or ()
         for name, direction in step.items()
+        if direction
     ]
     parts = [SQL("SELECT row_to_json(t) FROM {} AS t WHERE {}").format(_table(table), where)]
     if orders:

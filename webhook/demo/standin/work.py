@@ -1,14 +1,14 @@
 """What the resolvers of one GraphQL operation share: the session, and one transaction at a time."""
 
 import json
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import psycopg
 from psycopg.sql import Composed
 from psycopg_pool import AsyncConnectionPool
 
-from webhook.demo.standin.errors import from_postgres
+from webhook.demo.standin.errors import EngineError, from_postgres
 from webhook.demo.standin.session import Session
 
 
@@ -64,9 +64,11 @@ class Work:
 
     async def rollback(self) -> None:
         """End the transaction as if nothing had been written."""
-        if self._transaction is not None:
-            await self._transaction.rollback()
-        await self.commit()
+        # A connection that is lost has rolled back by itself.
+        with suppress(psycopg.Error, EngineError):
+            if self._transaction is not None:
+                await self._transaction.rollback()
+            await self.commit()
 
     async def _begin(self) -> psycopg.AsyncConnection:
         connection = await self._open.enter_async_context(self._pool.connection())

@@ -1,0 +1,138 @@
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.contract.standin.conftest import StartEngine
+from tests.contract.standin.engine import (
+    IMAGES,
+    REPOSITORY,
+    Project,
+    command,
+    environment,
+)
+from webhook.demo.processes import clean_environment
+from webhook.demo.standin.errors import MetadataRefused
+from webhook.demo.standin.folder import load_metadata
+
+ENVIRONMENT = environment("postgresql://nowhere", "http://webhook")
+ACTIONS = "actions.yaml"
+TRIGGER = "event_triggers__0"
+
+
+def test_our_own_metadata_is_accepted() -> None:
+    metadata = load_metadata(REPOSITORY / "hasura_metadata", ENVIRONMENT)
+    assert set(metadata.event_triggers) == {"images_remove_background"}
+
+
+@pytest.mark.parametrize(
+    ("file", "place", "value", "told"),
+    [
+        (IMAGES, f"{TRIGGER}__retry_conf", None, "retry_conf"),
+        (IMAGES, f"{TRIGGER}__retry_conf__interval_sec", None, "interval_sec"),
+        (IMAGES, f"{TRIGGER}__name", "1st", "pattern"),
+        (IMAGES, f"{TRIGGER}__name", "a" * 43, "42"),
+        (IMAGES, f"{TRIGGER}__webhook", None, "exactly one of webhook, webhook_from_env"),
+        (IMAGES, f"{TRIGGER}__webhook_from_env", "URL", "exactly one of webhook"),
+        (IMAGES, f"{TRIGGER}__webhook", "{{NOT_SET}}/x", "'NOT_SET' is not set"),
+        (IMAGES, f"{TRIGGER}__headers__0__value_from_env", "NOT_SET", "'NOT_SET' is not set"),
+        (IMAGES, f"{TRIGGER}__headers__0__value", "x", "exactly one of value, value_from_env"),
+        (
+            IMAGES,
+            f"{TRIGGER}__headers__0__value_from_env",
+            "HASURA_GRAPHQL_ADMIN_SECRET",
+            "HASURA_GRAPHQL_ is reserved",
+        ),
+        (IMAGES, f"{TRIGGER}__definition", {}, "an operation or enable_manual"),
+        (IMAGES, f"{TRIGGER}__definition__insert__columns", [], "at least 1 item"),
+        (IMAGES, "select_permissions__0__permission__filter", None, "filter"),
+        (IMAGES, "object_relationships", [], "object_relationships"),
+        (ACTIONS, "actions__0__name", "other", "'other' is not present in actions.graphql"),
+        (ACTIONS, "actions__0__definition__handler", None, "handler"),
+        (ACTIONS, "actions__0__definition__forward_client_headers", True, "forward_client_headers"),
+        (ACTIONS, "custom_types__objects__0__name", "Other", "'Other' is not present"),
+    ],
+)
+def test_metadata_that_hasura_refuses_is_refused(
+    project: Project, file: str, place: str, value: Any, told: str
+) -> None:
+    project.edit(file, **{place: value})
+    with pytest.raises(MetadataRefused) as refusal:
+        load_metadata(project.metadata, ENVIRONMENT)
+    assert told in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def refusal(project: Project, database_url: str, **changes: str) -> str:
+    """Start the stand-in, which must end at once, and give the one line it says."""
+    settings = environment(database_url, "http://127.0.0.1:9") | changes
+    ended = subprocess.run(
+        command(project, 1),
+        cwd=REPOSITORY,
+        env=clean_environment(**settings),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("table__name", "pictures", "table 'public.pictures' does not exist"),
+        (
+            "update_permissions__0__permission__columns__append",
+            "nope",
+            "update permission of 'background_remover': column 'nope' does not exist",
+        ),
+        (
+            "select_permissions__1__permission__filter",
+            {"_or": [{"nope": {"_eq": 1}}]},
+            "select permission of 'user': column 'nope' does not exist",
+        ),
+    ],
+)
+def test_metadata_that_does_not_fit_the_database_is_refused_in_one_line(
+    project: Project, new_database: Callable[[], str], place: str, value: Any, told: str
+) -> None:
+    project.edit(IMAGES, **{place: value})
+    assert told in refusal(project, new_database())
+
+
+def test_without_an_admin_secret_it_refuses_to_start(project: Project) -> None:
+    line = refusal(project, "postgresql://nowhere", HASURA_GRAPHQL_ADMIN_SECRET="")
+    assert "'HASURA_GRAPHQL_ADMIN_SECRET' is not set" in line
+
+
+def test_without_a_database_it_refuses_to_start(project: Project) -> None:
+    assert "can't start" in refusal(project, "postgresql://127.0.0.1:1/nowhere")
+
+
+def test_a_failing_migration_is_named_and_leaves_nothing(
+    project: Project, new_database: Callable[[], str], start_engine: StartEngine
+) -> None:
+    folder = project.migrations / "default" / "1700000000001_broken"
+    folder.mkdir()
+    (folder / "up.sql").write_text("CREATE TABLE twice (); CREATE TABLE twice ();")
+    database_url = new_database()
+    assert "migration 1700000000001_broken" in refusal(project, database_url)
+    (folder / "up.sql").write_text("CREATE TABLE twice ();")
+    start_engine(project, database_url)
+
+
+def test_migrations_are_applied_once(
+    project: Project, new_database: Callable[[], str], start_engine: StartEngine
+) -> None:
+    engine = start_engine(project, new_database())
+    engine.sql("INSERT INTO images DEFAULT VALUES")
+    engine.process.stop()
+    log = engine.process.log.read_text()
+    assert "A stand-in for Hasura, for development only" in log
+    assert engine.process.process.returncode == 0
+    again = start_engine(project, engine.database_url)
+    assert again.data("{ images { status } }") == {"images": [{"status": "pending"}]}

@@ -1,0 +1,76 @@
+"""What the README promises is what the code does: settings, errors, models, links."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic_core import PydanticUndefined
+
+import webhook.errors
+from webhook.errors import RemovalError
+from webhook.segmentation import load_model
+from webhook.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def table(first_header: str) -> list[list[str]]:
+    """Return the cells of the table whose first column has this header."""
+    lines = README.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {first_header} |"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def settings_of_the_code() -> list[list[str]]:
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "–" if field.default is None else f"`{field.default}`"
+        if field.default is PydanticUndefined:
+            default = "required"
+        rows.append([f"`{name.upper()}`", default, field.description or ""])
+    return rows
+
+
+def errors_of_the_code() -> list[list[str]]:
+    found = []
+    for item in vars(webhook.errors).values():
+        if isinstance(item, type) and issubclass(item, RemovalError) and hasattr(item, "code"):
+            meaning = (item.__doc__ or "").splitlines()[0]
+            again = "yes" if item.transient else "no"
+            found.append([f"`{item.code}`", str(item.http_status), again, meaning])
+    return found
+
+
+def test_the_settings_are_those_of_the_code() -> None:
+    assert table("Variable") == settings_of_the_code()
+
+
+def test_the_errors_are_those_of_the_code() -> None:
+    assert table("Code") == errors_of_the_code()
+
+
+def test_the_models_can_be_loaded() -> None:
+    for name, *_ in table("Model"):
+        assert load_model(name.strip("`")).identity.name == name.strip("`")
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "CONTRIBUTING.md"], ids=str
+)
+def test_no_link_leads_nowhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_make_target_of_the_readme_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"(?:^|`|bin )make ([a-z]+)", README, re.MULTILINE))
+    assert targets >= {"demo", "test", "serve"}
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

@@ -1,0 +1,131 @@
+"""`python -m webhook demo` as a newcomer runs it, beside another copy, in a folder of its own."""
+
+import argparse
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+from PIL import Image
+
+from webhook.demo.samples import sample_photos
+from webhook.demo.stack import Stack
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@contextmanager
+def demo_command(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "webhook", "demo", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as demo:
+        try:
+            yield demo
+        finally:
+            demo.kill()  # harmless after its end; its children die with it
+
+
+def children_of(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def run_curl(command: str) -> Any:
+    """Do what the printed command says; curl itself may be missing here."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program", choices=["curl"])
+    parser.add_argument("-s", action="store_true")
+    parser.add_argument("url")
+    parser.add_argument("-H", dest="headers", action="append")
+    parser.add_argument("-d", dest="body")
+    options = parser.parse_args(shlex.split(command.replace("\\\n", " ")))
+    headers = dict(header.split(": ", 1) for header in options.headers)
+    return httpx2.post(options.url, content=options.body, headers=headers, timeout=60).json()
+
+
+def assert_gone(pids: set[int]) -> None:
+    deadline = time.monotonic() + 5
+    while alive := {pid for pid in pids if Path(f"/proc/{pid}").exists()}:
+        assert time.monotonic() < deadline, f"left running: {alive}"
+        time.sleep(0.05)
+
+
+def test_once_makes_every_cutout_and_ends(tmp_path: Path, stack: Stack) -> None:
+    assert stack.service.process.poll() is None  # another copy is up meanwhile
+    with demo_command(tmp_path, "--once") as demo:
+        text, _ = demo.communicate(timeout=120)
+        assert demo.returncode == 0, text
+        output = tmp_path / "demo-output"
+        for photo in sample_photos():
+            with Image.open(photo) as original, Image.open(output / f"{photo.stem}.png") as cutout:
+                assert cutout.mode == "RGBA"
+                assert cutout.size == original.size
+                alpha = np.asarray(cutout)[:, :, 3]
+                assert alpha.max() > 240
+                assert (alpha == 0).mean() > 0.1
+            assert re.search(rf"{photo.stem} .*img/[0-9a-f-]{{36}}/trans\.png", text)
+        assert (output / "contact-sheet.png").exists()
+        assert text.count("GraphQL insert") >= 2
+        assert text.count("SQL insert") >= 2
+        assert "removeBackground" in text
+        assert not [item for item in tmp_path.iterdir() if item.name != "demo-output"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stays_up_until_it_is_stopped_and_leaves_nothing_running(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with demo_command(tmp_path) as demo:
+        assert demo.stdout is not None
+        text = ""
+        while "as a frontend would" not in text:
+            line = demo.stdout.readline()
+            assert line, text
+            text += line
+        curl = ""
+        while not curl.rstrip().endswith("}'"):
+            curl += demo.stdout.readline()
+        assert run_curl(curl)["data"]["removeBackground"]["key"].startswith("img/")
+        servers = children_of(demo.pid)
+        assert len(servers) == 4
+        demo.send_signal(number)
+        demo.communicate(timeout=30)
+        assert demo.returncode == 0
+        assert_gone(servers)
+
+
+def test_a_stop_during_the_start_leaves_nothing_running(tmp_path: Path) -> None:
+    with demo_command(tmp_path) as demo:
+        deadline = time.monotonic() + 30
+        while len(servers := children_of(demo.pid)) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        demo.send_signal(signal.SIGINT)
+        text, _ = demo.communicate(timeout=30)
+        assert demo.returncode == 130, text
+        assert_gone(servers)
+
+
+def test_a_wrong_postgres_folder_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTGRES_BIN", str(tmp_path / "nowhere"))
+    with demo_command(tmp_path, "--once") as demo:
+        text, _ = demo.communicate(timeout=60)
+        assert demo.returncode == 1
+        assert "nowhere" in text
+        assert "Traceback" not in text
