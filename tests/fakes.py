@@ -1,5 +1,6 @@
 """Whole neighbours with state, for tests/unit alone; contract/ and e2e/ use the real ones."""
 
+import asyncio
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ class FakeSegmenter:
 
     names: tuple[str, ...] = ("halves", "other")
     error: Exception | None = None
+    hangs: bool = False
 
     def identify(self, model: str | None) -> ModelIdentity:
         if model is not None and model not in self.names:
@@ -50,6 +52,8 @@ class FakeSegmenter:
     async def segment(self, rgb: NDArray[np.uint8], model: ModelIdentity) -> NDArray[np.float32]:
         if self.error is not None:
             raise self.error
+        if self.hangs:
+            await asyncio.sleep(3600)
         alpha = np.zeros((16, 16), np.float32)
         alpha[:, :8] = 1
         return alpha

@@ -21,9 +21,10 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     Raises:
         ConfigurationError, WeightsInvalid, StorageRejected: the service can't run like this.
     """
+    client = open_client()  # before the models, which take longer to load than a mistake to show
     segmenter = await to_thread.run_sync(_load_segmenter, settings.models)
     store = S3Storage(
-        open_client(),
+        client,
         bucket=settings.s3_bucket,
         source_prefix=settings.source_prefix,
         max_source_bytes=settings.max_source_bytes,

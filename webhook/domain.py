@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from webhook import __version__
 from webhook.errors import InvalidImageId
 
+MODELS = ("embedded",)
+"""The models that may be named in the settings."""
+
 PARAMETERS_VERSION = "1"
 """Raised whenever the same image and model would give another cut-out."""
 

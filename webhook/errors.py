@@ -7,7 +7,8 @@ RemovalError
 │   └── ImageRejected       the image is hopeless: the row says so
 │       └── ImageTooLarge 413 · UnsupportedImage 422
 ├── TemporarilyUnavailable  transient, ask again
-│   └── StorageUnavailable 503 · WritebackUnavailable 503 · DeadlineExceeded 504
+│   └── StorageUnavailable 503 · WritebackUnavailable 503 · ShuttingDown 503
+│       DeadlineExceeded 504
 └── ServiceFault            ours: a bug or the set-up
     ├── InferenceFailed 500 · StorageRejected 500 · WritebackRejected 500
     └── ConfigurationError · WeightsInvalid (at start: one line, then exit)
@@ -121,6 +122,12 @@ class WritebackUnavailable(TemporarilyUnavailable):
     """The GraphQL engine is down or slow."""
 
     code = "writeback-unavailable"
+
+
+class ShuttingDown(TemporarilyUnavailable):
+    """This process is about to end; another one, or the next, will do it."""
+
+    code = "shutting-down"
 
 
 class DeadlineExceeded(TemporarilyUnavailable):

@@ -1,13 +1,24 @@
 """The only reader of the environment: one frozen Settings, all mistakes reported together."""
 
-from typing import Annotated, Any, Self
+import re
+from typing import Annotated, Any
 
-from pydantic import Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from webhook.domain import MODELS
 from webhook.errors import ConfigurationError
 
 _MIN_SECRET_LENGTH = 16
+_PRINTABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
+_S3_BUCKET = r"^([a-zA-Z0-9._-]{1,255}|arn:.+)$"
 
 
 class Settings(BaseSettings):
@@ -16,7 +27,7 @@ class Settings(BaseSettings):
     `AWS_*` (credentials, region, `AWS_ENDPOINT_URL_S3`) is read by boto3 itself.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     webhook_secret: SecretStr = Field(
         description="What Hasura must send in the header `x-webhook-secret`; at least 16 characters"
@@ -30,7 +41,7 @@ class Settings(BaseSettings):
     hasura_graphql_admin_secret: SecretStr = Field(
         description="Hasura's admin secret; always sent together with a role, never alone"
     )
-    s3_bucket: str = Field(min_length=1, description="Bucket of the sources and the cut-outs")
+    s3_bucket: str = Field(pattern=_S3_BUCKET, description="Bucket of the sources and the cut-outs")
     source_prefix: str = Field(default="ogs/", description="Where the source images lie")
     target_prefix: str = Field(default="img/", description="Where the cut-outs go")
     models: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -43,7 +54,12 @@ class Settings(BaseSettings):
         default=50_000_000, gt=0, description="Most pixels of a source image, width × height"
     )
     job_timeout_s: float = Field(
-        default=100.0, gt=0, lt=120, description="Deadline of one job, below Hasura's own timeouts"
+        default=90.0,
+        gt=0,
+        # With 10 s to look a row up before it and 10 s to write a failure after it, it stays below
+        # the 120 s after which Hasura gives up on the action.
+        lt=100,
+        description="Deadline of one job, in seconds; below Hasura's own timeouts",
     )
     host: str = Field(default="0.0.0.0", description="Address to listen on")
     port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on")
@@ -56,8 +72,19 @@ class Settings(BaseSettings):
     @field_validator("webhook_secret", "webhook_secret_previous")
     @classmethod
     def _refuse_weak_secrets(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret is not None and len(secret.get_secret_value()) < _MIN_SECRET_LENGTH:
+        if secret is None:
+            return None
+        if len(secret.get_secret_value()) < _MIN_SECRET_LENGTH:
             raise ValueError(f"must have at least {_MIN_SECRET_LENGTH} characters")
+        return secret
+
+    @field_validator(
+        "webhook_secret", "webhook_secret_previous", "hasura_graphql_admin_secret", mode="after"
+    )
+    @classmethod
+    def _refuse_unsendable_secrets(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and not _PRINTABLE.fullmatch(secret.get_secret_value()):
+            raise ValueError("must be printable ASCII without spaces or line ends around it")
         return secret
 
     @field_validator("models", mode="before")
@@ -72,6 +99,9 @@ class Settings(BaseSettings):
     def _need_a_model(cls, models: tuple[str, ...]) -> tuple[str, ...]:
         if not models:
             raise ValueError("must name at least one model")
+        for name in models:
+            if name not in MODELS:
+                raise ValueError(f'there is no model "{name}"; known: {", ".join(MODELS)}')
         return models
 
     @field_validator("source_prefix", "target_prefix")
@@ -81,13 +111,13 @@ class Settings(BaseSettings):
             raise ValueError('must end with "/" and not begin with it')
         return prefix
 
-    @model_validator(mode="after")
-    def _keep_prefixes_apart(self) -> Self:
-        if self.source_prefix.startswith(self.target_prefix) or self.target_prefix.startswith(
-            self.source_prefix
-        ):
-            raise ValueError("SOURCE_PREFIX and TARGET_PREFIX must not lie in one another")
-        return self
+    @field_validator("target_prefix")
+    @classmethod
+    def _keep_prefixes_apart(cls, target: str, info: ValidationInfo) -> str:
+        source = info.data.get("source_prefix")
+        if source and (source.startswith(target) or target.startswith(source)):
+            raise ValueError("must not lie in SOURCE_PREFIX, nor the other way round")
+        return target
 
     @property
     def webhook_secrets(self) -> tuple[SecretStr, ...]:

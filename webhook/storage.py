@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp"})
+_TRANSIENT_CODES = frozenset(
+    {
+        "OperationAborted",
+        "RequestTimeTooSkewed",
+        "RequestTimeout",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+    }
+)
 _CONNECTIONS = 32
 _RETURN = TypeVar("_RETURN")
 
@@ -106,15 +116,21 @@ class S3Storage:
         return candidates
 
     def _get(self, source: SourceObject) -> bytes:
-        answer = self._client.get_object(
-            Bucket=self._bucket, Key=source.key, IfMatch=f'"{source.etag}"'
-        )
+        try:
+            answer = self._client.get_object(
+                Bucket=self._bucket, Key=source.key, IfMatch=f'"{source.etag}"'
+            )
+        except self._client.exceptions.NoSuchKey as exc:
+            raise SourceNotFound("The source object is gone.") from exc
         with answer["Body"] as body:
             return body.read()
 
     async def _in_thread(self, call: Callable[..., _RETURN], *args: Any) -> _RETURN:
         with botocore_errors():
-            return await to_thread.run_sync(call, *args, limiter=self._limiter)
+            # A call past the job's deadline is left to its own timeouts: nothing depends on it.
+            return await to_thread.run_sync(
+                call, *args, limiter=self._limiter, abandon_on_cancel=True
+            )
 
 
 def _names_a_source(rest: str) -> bool:
@@ -133,9 +149,9 @@ def open_client() -> "S3Client":
     when: Literal["when_required"] = "when_required"
     config = Config(
         connect_timeout=3,
-        read_timeout=20,
+        read_timeout=10,
         max_pool_connections=_CONNECTIONS,
-        retries={"mode": "standard", "total_max_attempts": 3},
+        retries={"mode": "standard", "total_max_attempts": 2},
         # S3 checks the transfer anyway; more digests only cost.
         request_checksum_calculation=when,
         response_checksum_validation=when,
@@ -154,15 +170,15 @@ def botocore_errors() -> Iterator[None]:
     except boto_errors.ClientError as exc:
         code = exc.response.get("Error", {}).get("Code", "Unknown")
         status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        if code in ("NoSuchKey", "404"):
-            raise SourceNotFound("The source object is gone.") from exc
         if code in ("PreconditionFailed", "412"):
             raise StorageUnavailable("The source object changed while it was read.") from exc
-        if status >= 500 or status in (408, 429) or code in ("SlowDown", "RequestTimeout"):
+        if status >= 500 or status in (408, 429) or code in _TRANSIENT_CODES:
             raise StorageUnavailable(f"S3 answered {code}.") from exc
         raise StorageRejected(f"S3 refuses this service: {code}.") from exc
     except (boto_errors.NoCredentialsError, boto_errors.PartialCredentialsError) as exc:
         raise StorageRejected("S3 can't be used: there are no credentials.") from exc
+    except boto_errors.ParamValidationError as exc:
+        raise StorageRejected(f"S3 can't be asked: {exc}") from exc
     except (
         boto_errors.ConnectionError,
         boto_errors.HTTPClientError,

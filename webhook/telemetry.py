@@ -22,6 +22,11 @@ STAGE_SECONDS = Histogram(
 )
 IN_FLIGHT = Gauge("in_flight", "Jobs in work")
 
+_CHATTY = (
+    *("boto3", "botocore", "gql", "httpcore2", "httpx2"),
+    *("torch", "transformers", "urllib3", "uvicorn.access"),
+)
+
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("webhook")
 
 
@@ -56,7 +61,7 @@ def configure_logging(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Each writes lines per request that say less than ours.
-    for chatty in ("uvicorn.access", "httpx2", "httpcore2", "gql", "botocore", "boto3", "urllib3"):
+    for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

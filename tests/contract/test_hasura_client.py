@@ -133,12 +133,23 @@ async def test_errors_in_a_200_are_noticed(peer: Peer, client: HasuraClient, cod
         {"errors": [{"message": "connection error", "extensions": {"code": "postgres-error"}}]},
         {"errors": [{"message": "internal error", "extensions": {"code": "unexpected"}}]},
         {"errors": [{"message": "no extensions"}]},
+        {"errors": [{"message": "x", "extensions": "y"}]},
+        {"errors": [None]},
+        {"errors": ["x"]},
+        {"errors": "boom"},
+        {"errors": {"a": 1}},
+        {"errors": []},
+        {"data": None},
+        {"data": []},
+        {"data": "x"},
+        None,
+        7,
         {"errors": [{"message": "partial"}], "data": {"update_images_by_pk": {"id": "12"}}},
     ],
     ids=str,
 )
 async def test_a_trouble_of_the_engine_itself_may_heal(
-    peer: Peer, client: HasuraClient, body: dict[str, Any]
+    peer: Peer, client: HasuraClient, body: Any
 ) -> None:
     peer.says(body)
     with pytest.raises(WritebackUnavailable):
@@ -211,6 +222,22 @@ async def test_a_wrong_admin_secret_is_not_taken_for_a_missing_row(
     peer.refuses("access-denied")
     with pytest.raises(WritebackRejected):
         await client.find_visible("12", USER)
+
+
+async def test_an_id_that_the_table_can_not_hold_has_no_row(
+    peer: Peer, client: HasuraClient
+) -> None:
+    peer.refuses("data-exception", 'invalid input syntax for type uuid: "12"')
+    with pytest.raises(RowNotFound):
+        await client.record_done(RESULT)
+
+
+async def test_any_legal_name_of_a_session_variable_is_sent_on(
+    peer: Peer, client: HasuraClient
+) -> None:
+    peer.says({"data": {"images_by_pk": {"id": "12"}}})
+    await client.find_visible("12", USER | {"x-hasura-Org_Id.v2": " a "})
+    assert peer.asked[0][0]["x-hasura-org_id.v2"] == "a"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pydantic_core import PydanticUndefined
 
 import webhook.errors
 from webhook.errors import RemovalError
+from webhook.hasura.replies import concerns_row
 from webhook.segmentation import load_model
 from webhook.settings import Settings
 
@@ -42,8 +43,9 @@ def errors_of_the_code() -> list[list[str]]:
     for item in vars(webhook.errors).values():
         if isinstance(item, type) and issubclass(item, RemovalError) and hasattr(item, "code"):
             meaning = (item.__doc__ or "").splitlines()[0]
-            again = "yes" if item.transient else "no"
-            found.append([f"`{item.code}`", str(item.http_status), again, meaning])
+            error = item("")
+            event = "24 hours" if item.transient else "6 times" if concerns_row(error) else "no"
+            found.append([f"`{item.code}`", str(item.http_status), event, meaning])
     return found
 
 

@@ -1,11 +1,14 @@
 """S3Storage against two servers that share no code: SeaweedFS and moto."""
 
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+from anyio import fail_after
 from moto.server import ThreadedMotoServer
 
 from webhook.demo.processes import free_port
@@ -130,7 +133,8 @@ async def test_a_source_is_found_among_many_neighbours(server: Server) -> None:
 async def test_of_several_sources_the_newest_is_taken(server: Server) -> None:
     server.put("ogs/12.png")
     newest = "ogs/12.jpg"
-    for _ in range(100):  # until the server's clock, of whole seconds perhaps, has moved on
+    for _ in range(50):
+        time.sleep(0.1)  # until the server's clock, of whole seconds perhaps, has moved on
         server.put(newest)
         listed = server.outside.list_objects_v2(Bucket=BUCKET, Prefix="ogs/12.")["Contents"]
         times = {item["Key"]: item["LastModified"] for item in listed}
@@ -179,6 +183,27 @@ async def test_an_unfit_id_never_reaches_s3(server: Server) -> None:
 async def test_a_missing_bucket_is_a_mistake_in_the_set_up(server: Server) -> None:
     with pytest.raises(StorageRejected, match="NoSuchBucket"):
         await server.storage(bucket="no-such-bucket").find("12")
+
+
+async def test_a_server_that_hangs_does_not_outlast_the_jobs_deadline(server: Server) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        hanging = Server({**server.environment, "AWS_ENDPOINT_URL_S3": url}, server.outside)
+        started = time.monotonic()
+        with pytest.raises(TimeoutError):
+            with fail_after(0.5):
+                await hanging.storage().find("12")
+        assert time.monotonic() - started < 5
+
+
+async def test_a_404_that_is_no_s3_is_not_taken_for_a_missing_source(server: Server) -> None:
+    client = server.outside
+    wrong = Server(
+        {**server.environment, "AWS_ENDPOINT_URL_S3": f"{client.meta.endpoint_url}/no/such/path"},
+        client,
+    )
+    with pytest.raises(StorageRejected):
+        await wrong.storage().find("12")
 
 
 async def test_a_server_that_is_down_is_an_outage(server: Server) -> None:

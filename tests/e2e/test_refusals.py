@@ -165,6 +165,16 @@ def test_a_numeric_id_is_looked_for_as_text(post: Post) -> None:
     assert "98765" in answer.json()["message"]
 
 
+@pytest.mark.parametrize("image_id", [54321, "not-a-uuid"])
+def test_an_id_that_the_table_can_not_hold_ends_the_delivery(
+    user: User, post: Post, image_id: Any
+) -> None:
+    user.upload(str(image_id), ROCKET)
+    answer = post("/events/images", event_body(image_id))
+    assert (answer.status_code, answer.json()["code"]) == (200, "row-not-found")
+    assert post("/runsync", {"input": {"id": image_id}}).status_code == 404
+
+
 def test_a_row_deleted_meanwhile_ends_the_delivery(user: User, image_id: str, post: Post) -> None:
     user.upload(image_id, ROCKET)
     answer = post("/events/images", event_body(image_id))

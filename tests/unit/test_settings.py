@@ -68,9 +68,9 @@ def test_two_secrets_are_valid_during_a_rotation(environment: pytest.MonkeyPatch
     assert len(load_settings().webhook_secrets) == 2
 
 
-def test_the_first_model_is_the_default(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("MODELS", "embedded, briaai/RMBG-2.0")
-    assert load_settings().models == ("embedded", "briaai/RMBG-2.0")
+def test_models_are_listed_with_commas(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MODELS", " embedded ,")
+    assert load_settings().models == ("embedded",)
 
 
 @pytest.mark.parametrize("source", ["img/", "img/ogs/"])
@@ -78,7 +78,7 @@ def test_cutouts_and_sources_may_not_lie_in_one_another(
     environment: pytest.MonkeyPatch, source: str
 ) -> None:
     environment.setenv("SOURCE_PREFIX", source)
-    with pytest.raises(ConfigurationError, match="must not lie in one another"):
+    with pytest.raises(ConfigurationError, match="must not lie in SOURCE_PREFIX"):
         load_settings()
 
 
@@ -90,6 +90,37 @@ def test_the_endpoint_may_be_written_with_or_without_its_path(
 ) -> None:
     environment.setenv("HASURA_GRAPHQL_ENDPOINT", endpoint)
     assert load_settings().graphql_url == "http://hasura:8080/v1/graphql"
+
+
+@pytest.mark.parametrize(
+    "name", ["WEBHOOK_SECRET", "WEBHOOK_SECRET_PREVIOUS", "HASURA_GRAPHQL_ADMIN_SECRET"]
+)
+@pytest.mark.parametrize("flaw", [" {}", "{}\n", "{}é"])
+def test_a_secret_that_no_header_can_carry_is_refused(
+    environment: pytest.MonkeyPatch, name: str, flaw: str
+) -> None:
+    environment.setenv(name, flaw.format("a-secret-of-24-characters"))
+    with pytest.raises(ConfigurationError, match=f"{name}: must be printable ASCII"):
+        load_settings()
+
+
+def test_an_empty_variable_counts_as_not_set(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("WEBHOOK_SECRET_PREVIOUS", "")
+    assert load_settings().webhook_secret_previous is None
+    environment.setenv("HASURA_GRAPHQL_ADMIN_SECRET", "")
+    with pytest.raises(ConfigurationError, match="HASURA_GRAPHQL_ADMIN_SECRET: is not set"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("MODELS", "embedded,no/such-model"), ("S3_BUCKET", "My Bucket")]
+)
+def test_a_value_that_can_not_work_is_refused_at_start(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"{name}: "):
+        load_settings()
 
 
 def test_every_setting_says_what_it_is_for() -> None:

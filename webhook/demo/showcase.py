@@ -65,6 +65,10 @@ def run_demo(*, once: bool, output: Path = OUTPUT) -> int:
         DemoError: A server can't be started, or something else is wrong here.
     """
     bin_dir = os.environ.get("POSTGRES_BIN")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise DemoError(f"{output}/ can't be made: {exc.strerror}") from exc
     _say(
         "Starting PostgreSQL, S3, the service with its embedded model, and a stand-in for Hasura "
         "(for development only) ..."
@@ -114,7 +118,6 @@ def _run_journey(stack: Stack, user: SyncClientSession, output: Path) -> list[Ou
         outcomes.append(outcome)
         _say(f"  {outcome.headline()}")
 
-    output.mkdir(parents=True, exist_ok=True)
     for outcome in outcomes:
         if outcome.key is not None:
             target = output / f"{outcome.photo.stem}.png"

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from webhook import __version__
@@ -67,8 +68,9 @@ async def _serve_until_stopped(settings: "Settings") -> None:
 
     # Opened before the server starts, so that what is wrong shows as one line and an exit status.
     async with open_service(settings) as service:
+        app = create_app(settings.webhook_secrets, lambda: nullcontext(service))
         config = uvicorn.Config(
-            create_app(settings.webhook_secrets, lambda: nullcontext(service)),
+            app,
             host=settings.host,
             port=settings.port,
             timeout_keep_alive=_KEEP_ALIVE_S,
@@ -77,7 +79,15 @@ async def _serve_until_stopped(settings: "Settings") -> None:
             access_log=False,
             server_header=False,
         )
-        await uvicorn.Server(config).serve()
+        server = uvicorn.Server(config)
+        handle_exit = server.handle_exit
+
+        def drain(sig: int, frame: FrameType | None) -> None:
+            app.state.ready = False
+            handle_exit(sig, frame)
+
+        server.handle_exit = drain  # type: ignore[method-assign]  # the one hook there is
+        await server.serve()
 
 
 def _demo(*, once: bool) -> int:

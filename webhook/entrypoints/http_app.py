@@ -1,10 +1,12 @@
 """The Starlette app: the action, the event trigger, the ancestor's contract, health, metrics."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 
+from anyio import fail_after
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import SecretStr
 from starlette.applications import Starlette
@@ -21,6 +23,7 @@ from webhook.errors import (
     RemovalError,
     RequestRejected,
     ServiceFault,
+    ShuttingDown,
     TemporarilyUnavailable,
 )
 from webhook.hasura import protocol, replies
@@ -32,7 +35,9 @@ ACTION_PATH = "/actions/remove-background"
 EVENT_PATH = "/events/images"
 RUNSYNC_PATH = "/runsync"
 MAX_BODY_BYTES = 2**20
+BODY_TIMEOUT_S = 10
 
+_SHUTTING_DOWN = "This process is shutting down; ask again."
 _HTTP_ERRORS = {
     404: ("not-found", "There is nothing at this address."),
     405: ("method-not-allowed", "This address does not take this method."),
@@ -123,8 +128,8 @@ async def _serve_event(body: bytes, service: Service) -> Reply:
     if gives_up_on_row and delivery is not None and delivery.request is not None:
         try:
             await record_failure(delivery.request.image_id, error, service)
-        except TemporarilyUnavailable as outage:
-            error = _explain(outage)
+        except Exception as exc:
+            error = _explain(exc)
             verdict = replies.judge(error, delivery, datetime.now(UTC))
     return replies.event_failed(error, verdict, delivery)
 
@@ -140,9 +145,13 @@ async def _answer(
         try:
             presented = request.headers.get(protocol.SECRET_HEADER)
             protocol.authorise(presented, request.app.state.secrets)
+            if not request.app.state.ready:
+                raise ShuttingDown(_SHUTTING_DOWN)
             reply = await serve(await _read_body(request), request.app.state.service)
         except Exception as exc:  # one job must not take others down
             reply = refuse(_explain(exc))
+        except asyncio.CancelledError:  # the server's patience with the last jobs has run out
+            reply = refuse(_explain(ShuttingDown(_SHUTTING_DOWN)))
         REMOVAL_REQUESTS.labels(trigger, reply.code).inc()
         return JSONResponse(reply.body, reply.status, dict(reply.headers))
 
@@ -151,10 +160,13 @@ async def _read_body(request: Request) -> bytes:
     # Starlette's own limit answers in plain text, and before the secret is checked.
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise PayloadTooLarge(f"The body is larger than {MAX_BODY_BYTES:,} bytes.")
+        with fail_after(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise PayloadTooLarge(f"The body is larger than {MAX_BODY_BYTES:,} bytes.")
+    except TimeoutError:
+        raise InvalidPayload(f"The body did not arrive within {BODY_TIMEOUT_S} s.") from None
     except ClientDisconnect:
         raise InvalidPayload("The connection closed before the body was complete.") from None
     return bytes(body)

@@ -32,7 +32,8 @@ ROLE = "background_remover"
 DOCUMENTS = Path(__file__).parents[2] / "graphql"
 
 _TIMEOUT_S = 10.0
-_SESSION_VARIABLE = re.compile(r"x-hasura-[a-z0-9-]+")
+_NO_GRAPHQL = "GraphQL answered with something else than GraphQL."
+_SESSION_VARIABLE = re.compile(r"x-hasura-[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, a token
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 # Codes by which the engine says that the request itself is wrong; any other (the database is
@@ -81,7 +82,7 @@ class HasuraClient:
             log.warning("lookup_refused", engine_code=exc.engine_code, engine_message=str(exc))
             data = {}
         row = data.get("images_by_pk")
-        if row is None:
+        if not isinstance(row, Mapping) or "id" not in row:
             raise RowNotFound("No image with this id is visible to you.")
         return str(row["id"])
 
@@ -114,7 +115,12 @@ class HasuraClient:
     async def _record(self, image_id: str, changes: Mapping[str, Any]) -> None:
         changes = {**changes, "processed_at": datetime.now(UTC).isoformat()}
         variables = {"id": image_id, "changes": changes}
-        data = await self._execute(self._record_removal, variables, {"x-hasura-role": ROLE})
+        try:
+            data = await self._execute(self._record_removal, variables, {"x-hasura-role": ROLE})
+        except _EngineRefused as exc:
+            if exc.engine_code != "data-exception" or image_id not in str(exc):
+                raise
+            data = {}  # no id of this table's type, so no row has it
         if data.get("update_images_by_pk") is None:
             raise RowNotFound("The row of this image is gone, or this service may not update it.")
 
@@ -123,7 +129,10 @@ class HasuraClient:
     ) -> Mapping[str, Any]:
         request = GraphQLRequest(document, variable_values=dict(variables))
         with _graphql_errors():
-            return await self._session.execute(request, extra_args={"headers": dict(headers)})
+            data = await self._session.execute(request, extra_args={"headers": dict(headers)})
+        if not isinstance(data, Mapping):
+            raise WritebackUnavailable(_NO_GRAPHQL)
+        return data
 
 
 @asynccontextmanager
@@ -151,9 +160,8 @@ def _graphql_errors() -> Iterator[None]:
     try:
         yield
     except TransportQueryError as exc:
-        first: Mapping[str, Any] = (exc.errors or [{}])[0]
-        code = str((first.get("extensions") or {}).get("code", "unknown"))
-        message = f"GraphQL answered {code}: {first.get('message', 'no message')}"
+        code, said = _first_error(exc.errors)
+        message = f"GraphQL answered {code}: {said}"
         if code in _PERMANENT_CODES:
             raise _EngineRefused(message, code) from exc
         raise WritebackUnavailable(message) from exc
@@ -161,10 +169,21 @@ def _graphql_errors() -> Iterator[None]:
         if exc.code is not None and exc.code < 500 and exc.code not in (408, 429):
             raise WritebackRejected(f"GraphQL answered HTTP {exc.code}.") from exc
         raise WritebackUnavailable(f"GraphQL answered HTTP {exc.code}.") from exc
-    except TransportProtocolError as exc:
-        raise WritebackUnavailable("GraphQL answered with something else than GraphQL.") from exc
+    except (TransportProtocolError, AssertionError, AttributeError, LookupError, TypeError) as exc:
+        # The latter are how gql stumbles over JSON that isn't shaped like GraphQL.
+        raise WritebackUnavailable(_NO_GRAPHQL) from exc
     except (TransportConnectionFailed, TimeoutError) as exc:
         raise WritebackUnavailable("GraphQL can't be reached, or is slow.") from exc
+
+
+def _first_error(errors: Any) -> tuple[str, str]:
+    """Return code and message of the first of GraphQL's errors, whatever shape they have."""
+    first = errors[0] if isinstance(errors, list) and errors else None
+    if not isinstance(first, Mapping):
+        return "unknown", "no message"
+    extensions = first.get("extensions")
+    code = extensions.get("code") if isinstance(extensions, Mapping) else None
+    return str(code or "unknown"), str(first.get("message", "no message"))
 
 
 def _document(name: str) -> GraphQLRequest:
@@ -179,7 +198,7 @@ def _as_headers(session_variables: Mapping[str, str]) -> Mapping[str, bytes]:
         if not _SESSION_VARIABLE.fullmatch(name) or _UNPRINTABLE.search(value):
             raise InvalidPayload("session_variables: a name or value can't be a header.")
         if name not in ("x-hasura-admin-secret", "x-hasura-access-key"):
-            headers[name] = value.encode()
+            headers[name] = value.strip().encode()
     if "x-hasura-role" not in headers:
         # Without a role the admin secret alone would make the caller an administrator.
         raise InvalidPayload("session_variables: x-hasura-role is missing.")

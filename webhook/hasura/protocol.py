@@ -11,7 +11,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     SecretStr,
-    StrictInt,
     StrictStr,
     TypeAdapter,
     ValidationError,
@@ -88,6 +87,15 @@ def _as_timestamp(value: Any) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _as_count(value: Any) -> int | None:
+    """Read a number of retries; one that we can't read must not cost the delivery."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _as_object(value: Any) -> Any:
+    return value if isinstance(value, dict) else {}
+
+
 class _Named(BaseModel):
     name: StrictStr
 
@@ -124,8 +132,8 @@ class _Event(BaseModel):
 
 
 class _DeliveryInfo(BaseModel):
-    current_retry: StrictInt = 0
-    max_retries: StrictInt | None = None
+    current_retry: Annotated[int, BeforeValidator(lambda value: _as_count(value) or 0)] = 0
+    max_retries: Annotated[int | None, BeforeValidator(_as_count)] = None
 
 
 class _EventBody(BaseModel):
@@ -134,7 +142,7 @@ class _EventBody(BaseModel):
     table: _Table
     trigger: _Named
     event: _Event
-    delivery_info: _DeliveryInfo | None = None
+    delivery_info: Annotated[_DeliveryInfo, BeforeValidator(_as_object)] = _DeliveryInfo()
 
 
 class _RunSyncBody(BaseModel):
@@ -170,7 +178,7 @@ def parse_event(body: bytes) -> Delivery:
     if payload.event.op in ("INSERT", "MANUAL"):
         row = _validate(_Row, payload.event.data.new, "event.data.new")
         request = RemovalRequest(check_image_id(row.id))
-    info = payload.delivery_info or _DeliveryInfo()
+    info = payload.delivery_info
     return Delivery(
         event_id=payload.id if isinstance(payload.id, str) else None,
         op=payload.event.op,
@@ -207,4 +215,5 @@ def _validate(model: type[Body], value: Any, where: str) -> Body:
 def _first_mistake(exc: ValidationError, where: str) -> str:
     mistake = exc.errors(include_url=False, include_input=False, include_context=False)[0]
     place = ".".join([where, *(str(part) for part in mistake["loc"])])
-    return f"{place}: {mistake['msg']}."
+    what = "Input should be an object" if mistake["type"] == "model_type" else mistake["msg"]
+    return f"{place}: {what}."

@@ -64,8 +64,9 @@ def event_skipped(delivery: Delivery) -> Reply:
 
 
 def event_refused(error: RemovalError) -> Reply:
-    """Answer a delivery that was not even read: no secret, or too large a body."""
-    return Reply(error.http_status, _failed_body(error), error.code)
+    """Answer a delivery that was not looked into: no secret, too large a body, shutting down."""
+    headers = {"Retry-After": str(_FIRST_RETRY_AFTER_S)} if error.transient else {}
+    return Reply(error.http_status, _failed_body(error), error.code, headers)
 
 
 Verdict = Literal["give up", "retry", "retry later"]

@@ -126,6 +126,11 @@ def test_an_id_unfit_for_a_key_is_refused_under_every_door(image_id: str) -> Non
             parse(encode(body))
 
 
+def test_a_mistake_is_told_without_names_of_our_code() -> None:
+    with pytest.raises(InvalidPayload, match=r"^input: Input should be an object\.$"):
+        parse_action(encode(action_body(input=None)))
+
+
 def test_another_action_is_refused_before_its_arguments_are_looked_at() -> None:
     with pytest.raises(UnexpectedDelivery):
         parse_action(encode(action_body(action={"name": "deleteEverything"}, input=None)))
@@ -152,6 +157,9 @@ def test_a_delivery_is_read() -> None:
         {"created_at": None},
         {"created_at": "yesterday"},
         {"delivery_info": None},
+        {"delivery_info": []},
+        {"delivery_info": {"current_retry": None, "max_retries": "5"}},
+        {"delivery_info": {"current_retry": 0.5, "max_retries": True}},
         {"id": 7},
         {"unknown": "field"},
     ],
@@ -197,6 +205,12 @@ def test_the_last_attempt_is_told_by_the_delivery() -> None:
     assert parse_event(encode(event_body(delivery_info=last))).is_last_attempt
     assert not parse_event(encode(event_body())).is_last_attempt
     assert not parse_event(encode(event_body(delivery_info=None))).is_last_attempt
+
+
+def test_an_unreadable_count_of_retries_does_not_cost_the_delivery() -> None:
+    info = {"current_retry": "x", "max_retries": None}
+    delivery = parse_event(encode(event_body(delivery_info=info)))
+    assert (delivery.current_retry, delivery.max_retries) == (0, None)
 
 
 def test_an_event_is_too_old_after_a_day() -> None:
