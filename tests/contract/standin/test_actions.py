@@ -194,7 +194,7 @@ def test_an_answer_that_does_not_fit_is_an_error(
             "internal error",
             {"path": "$", "code": "unexpected"},
         ),
-        (answering({}, 304), "not a valid json response from webhook", None),
+        (answering_text("", 304), "not a valid json response from webhook", None),
         (answering({}, 300), "internal error", {"path": "$", "code": "unexpected"}),
     ],
     ids=[
