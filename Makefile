@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check fix serve lock clean
+.PHONY: help demo test unit check fix serve bench-network lock clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,9 +7,12 @@ UV_PIP := $(BIN)/uv pip install --python $(VENV) --quiet --compile-bytecode
 # uv does not read pip's settings; this one lets a local wheel of torch be found.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 ONCE ?=
+CONFIG ?= swin_l
+SIZE ?= 512
+BENCH_VENV := .venv-bench
 
 help:  ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: requirements-torch.txt requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.11 …")'
@@ -43,6 +46,15 @@ fix: $(VENV)/.ready  ## Format, and fix what can be fixed
 serve: $(VENV)/.ready  ## Serve with the settings of the environment
 	@$(BIN)/python -m webhook serve
 
+$(BENCH_VENV)/.ready: requirements-bench.txt
+	@echo "Setting up $(BENCH_VENV) (once; 5.5 GB) ..."
+	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
+
+bench-network: $(BENCH_VENV)/.ready  ## Measure the network against a plain one (CONFIG=swin_t SIZE=1024)
+	@$(BENCH_VENV)/bin/python -m bench network --config $(CONFIG) --size $(SIZE)
+
 lock: $(VENV)/.ready  ## Write the hashed requirements from the *.in files
 	@for name in requirements requirements-dev; do \
 		$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-package torch \
@@ -50,4 +62,4 @@ lock: $(VENV)/.ready  ## Write the hashed requirements from the *.in files
 	done
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(BENCH_VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the service has it; before torch
+
 import torch
 
 TESTS = Path(__file__).parent

@@ -6,9 +6,12 @@ from contextlib import asynccontextmanager
 
 from anyio import CapacityLimiter, to_thread
 
+from webhook.domain import EMBEDDED
 from webhook.hasura.client import open_hasura
 from webhook.pipeline import Service
-from webhook.segmentation import TorchSegmenter, load_model
+from webhook.segmentation.device import choose_device
+from webhook.segmentation.segmenter import TorchSegmenter
+from webhook.segmentation.weights import LocalModel, load_model
 from webhook.settings import Settings
 from webhook.storage import S3Storage, open_client
 from webhook.telemetry import log
@@ -22,7 +25,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         ConfigurationError, WeightsInvalid, StorageRejected: the service can't run like this.
     """
     client = open_client()  # before the models, which take longer to load than a mistake to show
-    segmenter = await to_thread.run_sync(_load_segmenter, settings.models)
+    segmenter = await to_thread.run_sync(_load_segmenter, settings)
     store = S3Storage(
         client,
         bucket=settings.s3_bucket,
@@ -41,10 +44,27 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         )
 
 
-def _load_segmenter(names: tuple[str, ...]) -> TorchSegmenter:
-    segmenter = TorchSegmenter({name: load_model(name) for name in names})
+def _load_segmenter(settings: Settings) -> TorchSegmenter:
+    device = choose_device(settings.device)
+    local = None
+    if settings.local_model is not None and settings.local_model_patch_order is not None:
+        local = LocalModel(settings.local_model, settings.local_model_patch_order)
+    models = {}
+    for name in settings.models:
+        models[name] = load_model(name, device, local)
+        if settings.torch_compile:
+            models[name].network.compile()
+        identity = models[name].identity
+        log.info(
+            "model_loaded",
+            model=name,
+            revision=identity.revision,
+            precision=identity.precision,
+            device=str(device.torch_device),
+        )
+    segmenter = TorchSegmenter(models)
     segmenter.warm_up()
-    if "embedded" in names:
+    if EMBEDDED in models:
         log.warning(
             "embedded_model_in_use",
             note="U²-Net-P: good enough to see the service work, not RMBG-2.0's quality",

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from webhook import __version__
 from webhook.errors import InvalidImageId
 
-MODELS = ("embedded",)
+EMBEDDED = "embedded"
+LOCAL = "local"
+MODELS = (
+    "briaai/RMBG-2.0",
+    "ZhengPeng7/BiRefNet",
+    "ZhengPeng7/BiRefNet_lite",
+    EMBEDDED,
+    LOCAL,
+)
 """The models that may be named in the settings."""
 
 PARAMETERS_VERSION = "1"

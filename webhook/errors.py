@@ -7,8 +7,8 @@ RemovalError
 │   └── ImageRejected       the image is hopeless: the row says so
 │       └── ImageTooLarge 413 · UnsupportedImage 422
 ├── TemporarilyUnavailable  transient, ask again
-│   └── StorageUnavailable 503 · WritebackUnavailable 503 · ShuttingDown 503
-│       DeadlineExceeded 504
+│   └── StorageUnavailable 503 · WritebackUnavailable 503 · DeviceOutOfMemory 503
+│       ShuttingDown 503 · DeadlineExceeded 504
 └── ServiceFault            ours: a bug or the set-up
     ├── InferenceFailed 500 · StorageRejected 500 · WritebackRejected 500
     └── ConfigurationError · WeightsInvalid (at start: one line, then exit)
@@ -122,6 +122,12 @@ class WritebackUnavailable(TemporarilyUnavailable):
     """The GraphQL engine is down or slow."""
 
     code = "writeback-unavailable"
+
+
+class DeviceOutOfMemory(TemporarilyUnavailable):
+    """The device's memory is full; a smaller batch, or a later one, may fit."""
+
+    code = "device-out-of-memory"
 
 
 class ShuttingDown(TemporarilyUnavailable):

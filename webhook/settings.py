@@ -1,9 +1,10 @@
 """The only reader of the environment: one frozen Settings, all mistakes reported together."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    DirectoryPath,
     Field,
     HttpUrl,
     SecretStr,
@@ -45,7 +46,26 @@ class Settings(BaseSettings):
     source_prefix: str = Field(default="ogs/", description="Where the source images lie")
     target_prefix: str = Field(default="img/", description="Where the cut-outs go")
     models: Annotated[tuple[str, ...], NoDecode] = Field(
-        description="Models that may be asked for, separated by commas; the first is the default"
+        default=("briaai/RMBG-2.0",),
+        description="Models that may be asked for, separated by commas; the first is the default",
+    )
+    local_model: DirectoryPath | None = Field(
+        default=None,
+        validate_default=True,
+        description="Folder with weights of your own, served as the model `local`",
+    )
+    local_model_patch_order: Literal["columns", "rows"] | None = Field(
+        default=None,
+        validate_default=True,
+        description="How the code that trained `LOCAL_MODEL` stacked image tiles: `columns` "
+        "before 2024-11-05, `rows` since; the weights do not tell",
+    )
+    device: Literal["auto", "cuda", "cpu"] = Field(
+        default="auto", description="`cuda`, `cpu`, or `auto`: CUDA where there is one"
+    )
+    torch_compile: bool = Field(
+        default=False,
+        description="Compile the network at start: minutes once, for a faster CUDA device",
     )
     max_source_bytes: int = Field(
         default=64 * 2**20, gt=0, description="Largest source object, in bytes"
@@ -110,6 +130,20 @@ class Settings(BaseSettings):
         if not prefix.endswith("/") or prefix.startswith("/"):
             raise ValueError('must end with "/" and not begin with it')
         return prefix
+
+    @field_validator("local_model")
+    @classmethod
+    def _need_its_folder(cls, folder: DirectoryPath | None, info: ValidationInfo) -> Any:
+        if folder is None and "local" in info.data.get("models", ()):
+            raise ValueError("is not set, but MODELS names local")
+        return folder
+
+    @field_validator("local_model_patch_order")
+    @classmethod
+    def _need_its_patch_order(cls, order: str | None, info: ValidationInfo) -> Any:
+        if order is None and info.data.get("local_model") is not None:
+            raise ValueError("is not set, but LOCAL_MODEL is: columns or rows?")
+        return order
 
     @field_validator("target_prefix")
     @classmethod

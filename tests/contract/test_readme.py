@@ -7,9 +7,10 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 import webhook.errors
+from webhook.domain import EMBEDDED, LOCAL, MODELS
 from webhook.errors import RemovalError
 from webhook.hasura.replies import concerns_row
-from webhook.segmentation import load_model
+from webhook.segmentation.checkpoints import CHECKPOINTS
 from webhook.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +35,8 @@ def settings_of_the_code() -> list[list[str]]:
         default = "–" if field.default is None else f"`{field.default}`"
         if field.default is PydanticUndefined:
             default = "required"
+        if isinstance(field.default, tuple):
+            default = f"`{','.join(field.default)}`"
         rows.append([f"`{name.upper()}`", default, field.description or ""])
     return rows
 
@@ -57,9 +60,9 @@ def test_the_errors_are_those_of_the_code() -> None:
     assert table("Code") == errors_of_the_code()
 
 
-def test_the_models_can_be_loaded() -> None:
-    for name, *_ in table("Model"):
-        assert load_model(name.strip("`")).identity.name == name.strip("`")
+def test_the_models_are_those_of_the_code() -> None:
+    assert list(MODELS) == [*CHECKPOINTS, EMBEDDED, LOCAL]
+    assert [name.strip("`") for name, *_ in table("Model")] == list(MODELS)
 
 
 @pytest.mark.parametrize(

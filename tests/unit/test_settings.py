@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from webhook.errors import ConfigurationError
@@ -69,8 +71,10 @@ def test_two_secrets_are_valid_during_a_rotation(environment: pytest.MonkeyPatch
 
 
 def test_models_are_listed_with_commas(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("MODELS", " embedded ,")
-    assert load_settings().models == ("embedded",)
+    environment.setenv("MODELS", " embedded , ZhengPeng7/BiRefNet,")
+    assert load_settings().models == ("embedded", "ZhengPeng7/BiRefNet")
+    environment.delenv("MODELS")
+    assert load_settings().models == ("briaai/RMBG-2.0",)
 
 
 @pytest.mark.parametrize("source", ["img/", "img/ogs/"])
@@ -102,6 +106,19 @@ def test_a_secret_that_no_header_can_carry_is_refused(
     environment.setenv(name, flaw.format("a-secret-of-24-characters"))
     with pytest.raises(ConfigurationError, match=f"{name}: must be printable ASCII"):
         load_settings()
+
+
+def test_a_model_of_ones_own_needs_its_folder_and_its_patch_order(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.setenv("MODELS", "local")
+    with pytest.raises(ConfigurationError, match="LOCAL_MODEL: is not set"):
+        load_settings()
+    environment.setenv("LOCAL_MODEL", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="LOCAL_MODEL_PATCH_ORDER: is not set"):
+        load_settings()
+    environment.setenv("LOCAL_MODEL_PATCH_ORDER", "rows")
+    assert load_settings().local_model == tmp_path
 
 
 def test_an_empty_variable_counts_as_not_set(environment: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
-"""The command line: serve, demo."""
+"""The command line: serve, pull, demo."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 # must be Hasura, or a request meets a dying connection and is sent twice.
 _KEEP_ALIVE_S = 75
 
+_DEFAULT_MODEL = "briaai/RMBG-2.0"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
@@ -30,13 +34,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("serve", help="serve the webhook with the settings of the environment")
     demo = commands.add_parser("demo", help="run the whole journey on embedded servers")
     demo.add_argument("--once", action="store_true", help="stop after the table of results")
+    pull = commands.add_parser("pull", help="fetch the weights of a model, and verify them")
+    pull.add_argument(
+        "model",
+        nargs="?",
+        default=_DEFAULT_MODEL,
+        metavar="MODEL",
+        help=f"as in the setting MODELS; by default {_DEFAULT_MODEL}",
+    )
+    pull.add_argument(
+        "--from",
+        dest="folder",
+        type=Path,
+        metavar="FOLDER",
+        help="take them from a folder, on a machine that does not reach the model hub",
+    )
     options = parser.parse_args(arguments)
     if options.command == "demo":
         return _demo(once=options.once)
+    if options.command == "pull":
+        return _pull(options.model, options.folder)
     return _serve()
 
 
 def _serve() -> int:
+    # Read when torch loads its OpenMP: a waiting thread sleeps instead of spinning, which beside
+    # other work costs many times what the network computes.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
     # Imported here: torch takes seconds, which --help and demo need not wait for.
     import uvloop
 
@@ -88,6 +113,25 @@ async def _serve_until_stopped(settings: "Settings") -> None:
 
         server.handle_exit = drain  # type: ignore[method-assign]  # the one hook there is
         await server.serve()
+
+
+def _pull(model: str, folder: Path | None) -> int:
+    from webhook.domain import EMBEDDED
+    from webhook.segmentation.hub import adopt, fetch
+    from webhook.segmentation.weights import known_checkpoint
+
+    if model == EMBEDDED:
+        print("The model embedded comes with the code: there is nothing to pull.")
+        return 0
+    try:
+        checkpoint = known_checkpoint(model)
+        where = fetch(checkpoint) if folder is None else adopt(checkpoint, folder)
+    except RemovalError as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    print(f"{model} at {checkpoint.revision}: verified, in {where}")
+    print(f"Licence of the weights: {checkpoint.licence}")
+    return 0
 
 
 def _demo(*, once: bool) -> int:

@@ -1,6 +1,4 @@
-"""Images to alpha mattes: the networks, their weights, and how they are run."""
+"""Images to alpha mattes: the networks, their weights, the device, and how they are run.
 
-from webhook.segmentation.segmenter import TorchSegmenter
-from webhook.segmentation.weights import LoadedModel, load_model
-
-__all__ = ["LoadedModel", "TorchSegmenter", "load_model"]
+Nothing is imported here, so that a network can be read and used alone.
+"""

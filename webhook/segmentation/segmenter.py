@@ -1,4 +1,4 @@
-"""An image to its alpha matte: resize, normalise, forward, sigmoid; one thread owns the device."""
+"""An image to its alpha matte: shrink, normalise, forward, sigmoid; one thread owns the device."""
 
 import os
 from collections.abc import Mapping
@@ -9,7 +9,8 @@ from anyio import CapacityLimiter, to_thread
 from numpy.typing import NDArray
 
 from webhook.domain import ModelIdentity
-from webhook.errors import InferenceFailed, ModelNotAllowed
+from webhook.errors import DeviceOutOfMemory, InferenceFailed, ModelNotAllowed
+from webhook.segmentation.device import out_of_memory_as_ours
 from webhook.segmentation.weights import LoadedModel
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -48,47 +49,77 @@ class TorchSegmenter:
             float32 (S, S) in [0, 1]: the sigmoid's values, not stretched.
 
         Raises:
-            InferenceFailed: the network raised an error.
+            DeviceOutOfMemory: the device has no room for it now.
+            InferenceFailed: the network raised an error, or gave no numbers.
         """
         loaded = self._models[model.name]
-        pixel_values = await to_thread.run_sync(
-            prepare, rgb, loaded.input_size, limiter=self._preparing
-        )
-        return await to_thread.run_sync(
-            _forward, loaded.network, pixel_values, limiter=self._device_thread
-        )
+        pixels = await to_thread.run_sync(shrink, rgb, loaded, limiter=self._preparing)
+        mattes = await to_thread.run_sync(predict, pixels, loaded, limiter=self._device_thread)
+        return mattes[0]
 
     def warm_up(self) -> None:
         """Run every model once, so that the first image does not pay for it."""
         for loaded in self._models.values():
-            size = loaded.input_size
-            _forward(loaded.network, torch.zeros(1, 3, size, size))
+            predict(torch.zeros(1, 3, loaded.input_size, loaded.input_size).byte(), loaded)
 
 
-def prepare(rgb: NDArray[np.uint8], input_size: int) -> torch.Tensor:
-    """Resize and normalise as the card of RMBG-2.0 says: bilinear, antialiased, ImageNet.
+def shrink(rgb: NDArray[np.uint8], loaded: LoadedModel) -> torch.Tensor:
+    """Resize as the card of RMBG-2.0 says: bilinear, antialiased, to a square.
 
     Args:
         rgb: uint8 (H, W, 3).
-        input_size: side of the network's input, in pixels.
+        loaded: whose input it becomes.
 
     Returns:
-        float32 (1, 3, input_size, input_size).
+        uint8 (1, 3, S, S), ready to be copied to the device.
     """
     pixels = torch.from_numpy(rgb if rgb.flags.writeable else rgb.copy())
     pixels = pixels.permute(2, 0, 1)[None]  # 1, 3, H, W
-    resized = torch.nn.functional.interpolate(
-        pixels, (input_size, input_size), mode="bilinear", antialias=True
-    )
-    mean = torch.tensor(IMAGE_MEAN).view(1, 3, 1, 1)
-    std = torch.tensor(IMAGE_STD).view(1, 3, 1, 1)
-    return (resized.float() / 255 - mean) / std
+    size = (loaded.input_size, loaded.input_size)
+    resized = torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)
+    return loaded.device.stage(resized)
 
 
 @torch.inference_mode()
-def _forward(network: torch.nn.Module, pixel_values: torch.Tensor) -> NDArray[np.float32]:
+def predict(pixels: torch.Tensor, loaded: LoadedModel) -> list[NDArray[np.float32]]:
+    """Run a batch, in halves if it does not fit into the device's memory.
+
+    Args:
+        pixels: uint8 (B, 3, S, S).
+        loaded: the network to run.
+
+    Returns:
+        B alpha mattes, float32 (S, S) in [0, 1], in the order of `pixels`.
+
+    Raises:
+        DeviceOutOfMemory: not even one image fits.
+        InferenceFailed: the network raised an error, or gave no numbers.
+    """
     try:
-        alpha = network(pixel_values).sigmoid()  # 1, 1, S, S
+        with out_of_memory_as_ours():
+            return _forward(pixels, loaded)
+    except DeviceOutOfMemory:
+        if len(pixels) == 1:
+            raise
+    middle = len(pixels) // 2
+    return predict(pixels[:middle], loaded) + predict(pixels[middle:], loaded)
+
+
+def _forward(pixels: torch.Tensor, loaded: LoadedModel) -> list[NDArray[np.float32]]:
+    device = loaded.device
+    try:
+        on_device = pixels.to(device.torch_device, non_blocking=True)
+        mean = torch.tensor(IMAGE_MEAN, device=device.torch_device).view(1, 3, 1, 1)
+        std = torch.tensor(IMAGE_STD, device=device.torch_device).view(1, 3, 1, 1)
+        pixel_values = (on_device.float() / 255 - mean) / std  # B, 3, S, S
+        logits = loaded.network(
+            pixel_values.to(device.dtype, memory_format=torch.channels_last)
+        )  # B, 1, S, S
+        alphas = logits[:, 0].float().sigmoid().cpu().numpy()
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as exc:  # torch's own class for whatever goes wrong inside it
         raise InferenceFailed("The network failed on this image.") from exc
-    return np.ascontiguousarray(alpha[0, 0].numpy())
+    if not np.isfinite(alphas).all():
+        raise InferenceFailed("The network gave no numbers for this image.")
+    return list(alphas)

@@ -1,13 +1,26 @@
-"""Which models there are, and how each is found, verified and loaded."""
+"""Which models there are, and how each is found, verified, loaded and placed on the device."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
-from webhook.domain import ModelIdentity
+from webhook.domain import EMBEDDED, LOCAL, MODELS, ModelIdentity
 from webhook.errors import ConfigurationError
+from webhook.segmentation.birefnet import PatchOrder
+from webhook.segmentation.checkpoints import CHECKPOINTS, Checkpoint
+from webhook.segmentation.device import Device
 from webhook.segmentation.u2netp import INPUT_SIZE, REVISION, load_u2netp
+
+_LOCAL_INPUT_SIZE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModel:
+    """A user's own folder of weights; the patch order is part of its identity."""
+
+    folder: Path
+    patch_order: PatchOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,34 +29,53 @@ class LoadedModel:
 
     Attributes:
         identity: what the certificate names.
-        network: float32 (B, 3, S, S), normalised by ImageNet's mean and std, to logits
-            (B, 1, S, S).
+        network: (B, 3, S, S), normalised by ImageNet's mean and std, to logits (B, 1, S, S).
         input_size: S, in pixels.
+        device: where the network is, and the type of its input.
     """
 
     identity: ModelIdentity
     network: nn.Module
     input_size: int
+    device: Device
 
 
-def load_model(name: str) -> LoadedModel:
-    """Load the model `name` of the setting MODELS.
+def load_model(name: str, device: Device, local: LocalModel | None = None) -> LoadedModel:
+    """Load the model `name` of the setting MODELS, from the hub if it isn't here yet.
 
     Raises:
-        ConfigurationError: there is no such model.
+        ConfigurationError: there is no such model, or its weights can't be had.
         WeightsInvalid: its weights aren't the expected ones.
     """
-    try:
-        loader = _LOADERS[name]
-    except KeyError:
-        known = ", ".join(sorted(_LOADERS))
-        raise ConfigurationError(f'MODELS: there is no model "{name}"; known: {known}.') from None
-    return loader()
+    if name == EMBEDDED:
+        return _on_device(name, REVISION, load_u2netp(), INPUT_SIZE, device)
+    # Imported here: transformers takes a second that the embedded model need not wait for.
+    from webhook.segmentation.hub import fetch, sha256_of, weights_in
+    from webhook.segmentation.pretrained import load_birefnet
+
+    if name == LOCAL and local is not None:
+        revision = sha256_of(weights_in(local.folder))[:12]
+        network = load_birefnet(local.folder, patch_order=local.patch_order)
+        return _on_device(name, revision, network, _LOCAL_INPUT_SIZE, device)
+    checkpoint = known_checkpoint(name)
+    network = load_birefnet(fetch(checkpoint), patch_order=checkpoint.patch_order)
+    return _on_device(name, checkpoint.revision, network, checkpoint.input_size, device)
 
 
-def _load_embedded() -> LoadedModel:
-    identity = ModelIdentity(name="embedded", revision=REVISION, precision="float32")
-    return LoadedModel(identity, load_u2netp(), INPUT_SIZE)
+def known_checkpoint(name: str) -> Checkpoint:
+    """Return the published checkpoint `name`.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if name not in CHECKPOINTS:
+        known = ", ".join(MODELS)
+        raise ConfigurationError(f'There is no published model "{name}"; known: {known}.')
+    return CHECKPOINTS[name]
 
 
-_LOADERS: Mapping[str, Callable[[], LoadedModel]] = {"embedded": _load_embedded}
+def _on_device(
+    name: str, revision: str, network: nn.Module, input_size: int, device: Device
+) -> LoadedModel:
+    identity = ModelIdentity(name, revision, device.precision)
+    return LoadedModel(identity, device.place(network), input_size, device)

@@ -6,8 +6,11 @@ from torch import nn
 
 from webhook.domain import ModelIdentity
 from webhook.errors import ConfigurationError, InferenceFailed, ModelNotAllowed
-from webhook.segmentation import LoadedModel, TorchSegmenter, load_model
-from webhook.segmentation.segmenter import IMAGE_MEAN, IMAGE_STD, prepare
+from webhook.segmentation.device import Device
+from webhook.segmentation.segmenter import IMAGE_MEAN, IMAGE_STD, TorchSegmenter, shrink
+from webhook.segmentation.weights import LoadedModel, load_model
+
+CPU = Device(torch.device("cpu"), torch.float32)
 
 
 class Brightness(nn.Module):
@@ -25,7 +28,7 @@ class Broken(nn.Module):
 def segmenter(**networks: nn.Module) -> TorchSegmenter:
     return TorchSegmenter(
         {
-            name: LoadedModel(ModelIdentity(name, "r1", "float32"), network, 16)
+            name: LoadedModel(ModelIdentity(name, "r1", "float32"), network, 16, CPU)
             for name, network in networks.items()
         }
     )
@@ -61,16 +64,16 @@ async def test_a_failing_network_is_an_error_of_ours() -> None:
         await service.segment(np.zeros((4, 4, 3), np.uint8), service.identify(None))
 
 
-def test_preprocessing_is_the_model_cards() -> None:
+def test_shrinking_is_the_model_cards() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8)
-    card = Image.fromarray(rgb).resize((64, 64), Image.Resampling.BILINEAR)
-    expected = (np.asarray(card) / 255 - IMAGE_MEAN) / IMAGE_STD
-    actual = prepare(rgb, 64)[0].permute(1, 2, 0).numpy()
-    one_level = 1 / 255 / min(IMAGE_STD)
-    assert np.abs(actual - expected).max() <= one_level * 1.01
-    assert np.abs(actual - expected).mean() < one_level * 0.05
+    card = Image.fromarray(rgb).resize((16, 16), Image.Resampling.BILINEAR)
+    loaded = LoadedModel(ModelIdentity("m", "r1", "float32"), Brightness(), 16, CPU)
+    shrunk = shrink(rgb, loaded)[0].permute(1, 2, 0).numpy()
+    difference = np.abs(shrunk.astype(int) - np.asarray(card).astype(int))
+    assert difference.max() <= 1
+    assert difference.mean() < 0.05
 
 
 def test_an_unknown_model_of_the_settings_is_refused_at_start() -> None:
     with pytest.raises(ConfigurationError, match="embedded"):
-        load_model("no-such-model")
+        load_model("no-such-model", CPU)

@@ -1,0 +1,1 @@
+"""Measurements; never collected as tests."""
