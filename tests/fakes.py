@@ -49,7 +49,7 @@ class FakeSegmenter:
             raise ModelNotAllowed("This model is not served here.")
         return ModelIdentity(model or self.names[0], "r1", "float32")
 
-    async def segment(self, rgb: NDArray[np.uint8], model: ModelIdentity) -> NDArray[np.float32]:
+    async def segment(self, image: NDArray[np.uint8], model: ModelIdentity) -> NDArray[np.float32]:
         if self.error is not None:
             raise self.error
         if self.hangs:

@@ -18,7 +18,7 @@ MODELS = (
 )
 """The models that may be named in the settings."""
 
-PARAMETERS_VERSION = "1"
+PARAMETERS_VERSION = "2"
 """Raised whenever the same image and model would give another cut-out."""
 
 _IMAGE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")

@@ -17,7 +17,7 @@ from webhook.domain import (
     target_key,
 )
 from webhook.errors import DeadlineExceeded, ImageRejected, RemovalError, RowNotFound, ServiceFault
-from webhook.imaging import compose, decode, encode_png
+from webhook.imaging import decode, render_cutout
 from webhook.telemetry import StageClock, log
 
 _RETURN = TypeVar("_RETURN")
@@ -42,8 +42,8 @@ class Segmenter(Protocol):
     def identify(self, model: str | None) -> ModelIdentity:
         """Return the model that a request asks for."""
 
-    async def segment(self, rgb: NDArray[np.uint8], model: ModelIdentity) -> NDArray[np.float32]:
-        """Predict the alpha matte of uint8 (H, W, 3): float32 (h, w) in [0, 1]."""
+    async def segment(self, image: NDArray[np.uint8], model: ModelIdentity) -> NDArray[np.float32]:
+        """Predict the alpha matte of uint8 RGB or RGBA (H, W, 3 or 4): float32 (h, w) in [0, 1]."""
 
 
 class Rows(Protocol):
@@ -102,22 +102,19 @@ async def _remove_background(request: RemovalRequest, service: Service) -> Remov
     with clock.stage("decode"):
         image = await _in_thread(service, decode, data, service.max_pixels)
     with clock.stage("segment"):
-        alpha = await service.segmenter.segment(image.rgb, model)
-    with clock.stage("compose"):
-        cutout = await _in_thread(service, compose, image, alpha)
-    with clock.stage("encode"):
-        png = await _in_thread(service, encode_png, cutout.rgba)
-    height, width = image.rgb.shape[:2]
+        alpha = await service.segmenter.segment(image.rgba, model)
+    with clock.stage("render"):
+        cutout = await _in_thread(service, render_cutout, image, alpha)
     result = RemovalResult(
         image_id=request.image_id,
         key=target_key(service.target_prefix, request.image_id),
         model=model.name,
-        width=width,
-        height=height,
+        width=cutout.width,
+        height=cutout.height,
         coverage=cutout.coverage,
     )
     with clock.stage("store"):
-        await service.store.store(result.key, png, certificate(source, model, result))
+        await service.store.store(result.key, cutout.png, certificate(source, model, result))
     with clock.stage("record"):
         await service.rows.record_done(result)
     log.info(
@@ -125,11 +122,11 @@ async def _remove_background(request: RemovalRequest, service: Service) -> Remov
         image_id=result.image_id,
         key=result.key,
         model=model.name,
-        width=width,
-        height=height,
+        width=result.width,
+        height=result.height,
         coverage=round(result.coverage, 4),
         source_bytes=source.size_bytes,
-        png_bytes=len(png),
+        png_bytes=len(cutout.png),
         **clock.fields(),
     )
     return result

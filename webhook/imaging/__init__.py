@@ -1,6 +1,7 @@
-"""Pixels: bytes to an upright image, image and matte to a cut-out, cut-out to PNG bytes."""
+"""Pixels: bytes to an upright image, image and matte to the PNG of the cut-out."""
 
-from webhook.imaging.codec import SourceImage, decode, encode_png
-from webhook.imaging.compose import Cutout, compose
+from webhook.imaging.decode import SourceImage, decode
+from webhook.imaging.png import encode_png
+from webhook.imaging.render import Cutout, render_cutout
 
-__all__ = ["Cutout", "SourceImage", "compose", "decode", "encode_png"]
+__all__ = ["Cutout", "SourceImage", "decode", "encode_png", "render_cutout"]

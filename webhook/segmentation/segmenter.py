@@ -38,11 +38,11 @@ class TorchSegmenter:
             raise ModelNotAllowed(f"This model is not served here; these are: {allowed}.")
         return self._models[model].identity
 
-    async def segment(self, rgb: NDArray[np.uint8], model: ModelIdentity) -> NDArray[np.float32]:
+    async def segment(self, image: NDArray[np.uint8], model: ModelIdentity) -> NDArray[np.float32]:
         """Predict the alpha matte of one image, at the network's own size.
 
         Args:
-            rgb: uint8 (H, W, 3), of any size.
+            image: uint8 RGB or RGBA (H, W, 3 or 4), of any size.
             model: from `identify`.
 
         Returns:
@@ -53,7 +53,7 @@ class TorchSegmenter:
             InferenceFailed: the network raised an error, or gave no numbers.
         """
         loaded = self._models[model.name]
-        pixels = await to_thread.run_sync(shrink, rgb, loaded, limiter=self._preparing)
+        pixels = await to_thread.run_sync(shrink, image, loaded, limiter=self._preparing)
         mattes = await to_thread.run_sync(predict, pixels, loaded, limiter=self._device_thread)
         return mattes[0]
 
@@ -63,21 +63,22 @@ class TorchSegmenter:
             predict(torch.zeros(1, 3, loaded.input_size, loaded.input_size).byte(), loaded)
 
 
-def shrink(rgb: NDArray[np.uint8], loaded: LoadedModel) -> torch.Tensor:
+def shrink(image: NDArray[np.uint8], loaded: LoadedModel) -> torch.Tensor:
     """Resize as the card of RMBG-2.0 says: bilinear, antialiased, to a square.
 
     Args:
-        rgb: uint8 (H, W, 3).
+        image: uint8 RGB or RGBA (H, W, 3 or 4); of the latter alpha plays no part.
         loaded: whose input it becomes.
 
     Returns:
         uint8 (1, 3, S, S), ready to be copied to the device.
     """
-    pixels = torch.from_numpy(rgb if rgb.flags.writeable else rgb.copy())
-    pixels = pixels.permute(2, 0, 1)[None]  # 1, 3, H, W
+    # All four channels at once: so they lie there channels-last, and three would be copied.
+    pixels = torch.from_numpy(image if image.flags.writeable else image.copy())
+    pixels = pixels.permute(2, 0, 1)[None]  # 1, 3 or 4, H, W
     size = (loaded.input_size, loaded.input_size)
     resized = torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)
-    return loaded.device.stage(resized)
+    return loaded.device.stage(resized[:, :3].contiguous())
 
 
 @torch.inference_mode()

@@ -1,0 +1,191 @@
+"""Bytes to an upright sRGB image within limits. Knows files, not mattes."""
+
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import simplejpeg  # type: ignore[import-untyped]  # it ships no hints
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+from webhook.errors import ImageTooLarge, UnsupportedImage
+from webhook.imaging.colour import SrgbConversion, srgb_conversion
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
+
+# Our own limit, checked before any pixel is decoded, takes the place of Pillow's.
+Image.MAX_IMAGE_PIXELS = None
+# Of broken metadata: it costs no picture here, and a line on stderr helps nobody.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+_DAMAGE = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError),
+    *(struct.error, zlib.error),
+)
+_EXIF_ORIENTATION = 0x0112
+_STRIP_ROWS = 64
+_OPAQUE = 255
+_LEVELS_OF_LOW_BITS = {"L;2": 3, "L;4": 15}  # the highest level of a PNG's 2 and 4 bit grey
+
+
+@dataclass(frozen=True, slots=True)
+class SourceImage:
+    """A decoded source.
+
+    Attributes:
+        rgba: uint8 (H, W, 4), upright, sRGB, straight colours, and the source's own alpha; RGB is
+            0 wherever that is 0.
+        has_alpha: whether any pixel isn't opaque.
+    """
+
+    rgba: NDArray[np.uint8]
+    has_alpha: bool
+
+
+def decode(data: bytes, max_pixels: int) -> SourceImage:
+    """Decode the first frame of a JPEG, PNG, GIF or WEBP, told by its content.
+
+    Raises:
+        ImageTooLarge: the header names more than `max_pixels`; no pixel is decoded then.
+        UnsupportedImage: it is none of these, or damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageTooLarge(
+                    f"The image has {width} × {height} pixels; at most {max_pixels:,} are allowed."
+                )
+            return _decode(image, data)
+    except UnidentifiedImageError as exc:
+        raise UnsupportedImage("The file is no JPEG, PNG, GIF or WEBP image.") from exc
+    except _DAMAGE as exc:
+        raise UnsupportedImage("The image file is damaged or incomplete.") from exc
+
+
+def _decode(image: Image.Image, data: bytes) -> SourceImage:
+    conversion = srgb_conversion(image.info.get("icc_profile"), image.mode)
+    if isinstance(image, JpegImageFile) and conversion is None:
+        stored = _decode_fast_jpeg(data, image.size)
+        if stored is not None:
+            return SourceImage(_upright(stored, _orientation(image)), has_alpha=False)
+    return _decode_with_pillow(image, conversion)
+
+
+def _decode_fast_jpeg(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8] | None:
+    """Decode with libjpeg-turbo straight to RGBA, or return None: Pillow must judge this one."""
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        if (width, height) != size or colours not in ("YCbCr", "RGB", "Gray"):
+            return None
+        rgba: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGBA")
+    except ValueError:  # it is strict: cameras' harmless mistakes end here too
+        return None
+    return rgba
+
+
+def _upright(stored: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    if orientation == 1:
+        return stored
+    upright = _empty_upright(stored.shape[1], stored.shape[0], orientation)
+    as_stored = _as_stored(upright, orientation)
+    words = stored.view(np.uint32)[:, :, 0]
+    for top in range(0, len(words), _STRIP_ROWS):  # a turn of the whole would miss the cache
+        as_stored[top : top + _STRIP_ROWS] = words[top : top + _STRIP_ROWS]
+    return upright
+
+
+def _decode_with_pillow(image: Image.Image, conversion: SrgbConversion | None) -> SourceImage:
+    frame = image.tile[0].extents if isinstance(image, GifImageFile) and image.tile else None
+    loaded = _loaded_8_bit(image)
+    width, height = loaded.size
+    orientation = _orientation(image)
+    upright = _empty_upright(width, height, orientation)
+    as_stored = _as_stored(upright, orientation)
+    has_alpha = False
+    for top in range(0, height, _STRIP_ROWS):  # whole, each step would need one more full copy
+        strip = loaded.crop((0, top, width, min(top + _STRIP_ROWS, height)))
+        rgba = np.array(strip.convert("RGBA"))
+        if conversion is not None:
+            strip.info.pop("transparency", None)  # is in `rgba` already
+            rgba[:, :, :3] = conversion.apply(strip)
+        if frame is not None:
+            _clear_outside(frame, rgba, top)
+        words = rgba.view(np.uint32)[:, :, 0]
+        if rgba[:, :, 3].min() < _OPAQUE:
+            has_alpha = True
+            words *= rgba[:, :, 3] != 0  # hidden colours must not come to light again
+        as_stored[top : top + _STRIP_ROWS] = words
+    return SourceImage(upright, has_alpha)
+
+
+def _loaded_8_bit(image: Image.Image) -> Image.Image:
+    """Decode all pixels; where Pillow keeps more or fewer than 8 bits, see to its omissions."""
+    raw_mode = image.tile[0].args if isinstance(image, PngImageFile) and image.tile else None
+    image.load()
+    transparent = image.info.get("transparency")
+    if image.mode.startswith("I"):  # 16 bit: Pillow's own conversion clips instead of scaling
+        levels = np.asarray(image)
+        grey = Image.fromarray((levels >> 8).astype(np.uint8))
+        if transparent is None:
+            return grey
+        alpha = Image.fromarray((levels != transparent).astype(np.uint8) * np.uint8(_OPAQUE))
+        return Image.merge("LA", (grey, alpha))
+    # Pillow scales the pixels to 8 bits, but not the colour that stands for transparency.
+    if transparent is not None and raw_mode in _LEVELS_OF_LOW_BITS:
+        image.info["transparency"] = transparent * (_OPAQUE // _LEVELS_OF_LOW_BITS[raw_mode])
+    elif transparent is not None and raw_mode == "RGB;16B":
+        image.info["transparency"] = tuple(level >> 8 for level in transparent)
+    return image
+
+
+def _clear_outside(frame: tuple[int, int, int, int], rgba: NDArray[np.uint8], top: int) -> None:
+    """Clear what a GIF's first frame leaves uncovered; Pillow takes the palette's first colour."""
+    left, upper, right, lower = frame
+    rgba[:, :left] = 0
+    rgba[:, right:] = 0
+    rgba[: max(0, upper - top)] = 0
+    rgba[max(0, lower - top) :] = 0
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except _DAMAGE:  # broken EXIF must not cost a good picture
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _empty_upright(width: int, height: int, orientation: int) -> NDArray[np.uint8]:
+    """Allocate for a picture that is stored with this size and orientation."""
+    lies_on_its_side = orientation >= 5
+    shape = (width, height, 4) if lies_on_its_side else (height, width, 4)
+    return np.empty(shape, np.uint8)
+
+
+def _as_stored(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint32]:
+    """View an upright picture, a word per pixel, the way the file stores it (EXIF 2.3, 4.6.4)."""
+    words = upright.view(np.uint32)[:, :, 0]
+    match orientation:
+        case 2:
+            return words[:, ::-1]
+        case 3:
+            return words[::-1, ::-1]
+        case 4:
+            return words[::-1]
+        case 5:
+            return words.T
+        case 6:
+            return np.rot90(words)
+        case 7:
+            return words[::-1, ::-1].T
+        case 8:
+            return np.rot90(words, -1)
+        case _:
+            return words

@@ -1,0 +1,103 @@
+"""RGBA rows to a PNG: strips that are filtered and deflated apart, joined into one zlib stream.
+
+Knows pixels and the file format, not mattes. The format: W3C, Portable Network Graphics (third
+edition); zlib and deflate: RFC 1950, RFC 1951.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_RGBA_8_BIT = struct.pack(">5B", 8, 6, 0, 0, 0)  # depth, colour type, three standard methods
+_RENDERING_INTENT_PERCEPTUAL = b"\x00"
+_FILTER_SUB = 1
+_BYTES_PER_PIXEL = 4
+
+_ZLIB_HEADER = b"\x78\x01"  # a window of 32 KiB, the fastest level
+_LAST_BLOCK = b"\x03\x00"  # an empty deflate block that says it is the last one
+_LEVEL = 1  # ISA-L's own scale, 0 to 3: 2 and 3 cost double and gain 1 %
+_RAW_DEFLATE = -15
+_MEMORY_LEVEL = 9
+_ADLER_MODULUS = 65521
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedStrip:
+    """Some rows of the file, ready to be written.
+
+    Attributes:
+        chunk: one whole IDAT chunk; its deflate data ends on a byte and refers to no other strip.
+        adler: Adler-32 of the filtered rows.
+        size_bytes: of the filtered rows.
+    """
+
+    chunk: bytes
+    adler: int
+    size_bytes: int
+
+
+def encode_strip(rgba: NDArray[np.uint8]) -> EncodedStrip:
+    """Encode uint8 (rows, W, 4), straight alpha, as a part of a PNG of that width."""
+    filtered = _filter_sub(rgba)
+    deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW_DEFLATE, _MEMORY_LEVEL)
+    data = deflate.compress(filtered) + deflate.flush(isal_zlib.Z_SYNC_FLUSH)
+    return EncodedStrip(_chunk(b"IDAT", data), isal_zlib.adler32(filtered), filtered.size)
+
+
+def assemble_png(width: int, height: int, strips: Sequence[EncodedStrip]) -> bytes:
+    """Join the strips of a picture, from top to bottom, to a PNG that says sRGB, no more."""
+    adler = 1
+    for strip in strips:
+        adler = _combine_adler(adler, strip)
+    return b"".join(
+        (
+            _SIGNATURE,
+            _chunk(b"IHDR", struct.pack(">2I", width, height) + _RGBA_8_BIT),
+            _chunk(b"sRGB", _RENDERING_INTENT_PERCEPTUAL),
+            _chunk(b"IDAT", _ZLIB_HEADER),
+            *(strip.chunk for strip in strips),
+            _chunk(b"IDAT", _LAST_BLOCK + struct.pack(">I", adler)),
+            _chunk(b"IEND", b""),
+        )
+    )
+
+
+def encode_png(rgba: NDArray[np.uint8]) -> bytes:
+    """Encode uint8 (H, W, 4), straight alpha, in one strip."""
+    height, width = rgba.shape[:2]
+    return assemble_png(width, height, [encode_strip(rgba)])
+
+
+def _filter_sub(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    # Sub needs no row but its own, so strips know nothing of one another; Up saves no time, and
+    # Paeth 3 % of the size for several times the work.
+    height, width = rgba.shape[:2]
+    rows = rgba.reshape(height, width * _BYTES_PER_PIXEL)
+    filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
+    filtered[:, 0] = _FILTER_SUB
+    filtered[:, 1 : 1 + _BYTES_PER_PIXEL] = rows[:, :_BYTES_PER_PIXEL]
+    np.subtract(
+        rows[:, _BYTES_PER_PIXEL:],
+        rows[:, :-_BYTES_PER_PIXEL],
+        out=filtered[:, 1 + _BYTES_PER_PIXEL :],
+    )
+    return filtered
+
+
+def _combine_adler(adler: int, strip: EncodedStrip) -> int:
+    """Return the checksum of what `adler` stands for, followed by the strip."""
+    low, high = adler & 0xFFFF, adler >> 16
+    # Both sums of a strip start from 1 and 0: shifted by what came before, they go on from it.
+    new_low = (low + (strip.adler & 0xFFFF) - 1) % _ADLER_MODULUS
+    new_high = (high + (strip.adler >> 16) + strip.size_bytes * (low - 1)) % _ADLER_MODULUS
+    return new_high << 16 | new_low
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    checksum = isal_zlib.crc32(data, isal_zlib.crc32(name))
+    return b"".join((struct.pack(">I", len(data)), name, data, struct.pack(">I", checksum)))
