@@ -21,6 +21,10 @@ _COARSER_WEIGHT = 0.03
 """What a cell's coarser neighbourhood counts against its own samples (which count up to 1)."""
 
 _NOISE = 4.0  # grey levels: no surface is more even than its grain and JPEG's traces
+_MATTE_DOUBT = 0.04
+"""How far off a matte may be. Without any doubt, where it is, edges get rims lighter or darker than
+the subject; with much, they lose their detail."""
+
 _ROUNDING_VARIANCE = 1.0  # of I itself
 
 
@@ -97,12 +101,14 @@ class EdgeColours:
         # Of what the two estimates leave unexplained, each takes as much as it may be wrong by.
         foreground_doubt = share * estimate[3] ** 2
         background_doubt = ((1 - share) * estimate[7]) ** 2
-        gain = foreground_doubt / (share * foreground_doubt + background_doubt + _ROUNDING_VARIANCE)
         unexplained = _planes(flat[position])[:3]
         unexplained -= background
-        background -= foreground
-        background *= share
-        unexplained += background
+        contrast = np.subtract(foreground, background, out=background)
+        matte_doubt = np.einsum("ij,ij->j", contrast, contrast) * (_MATTE_DOUBT**2 / 3)
+        matte_doubt += _ROUNDING_VARIANCE
+        gain = foreground_doubt / (share * foreground_doubt + background_doubt + matte_doubt)
+        contrast *= share
+        unexplained -= contrast
         unexplained *= gain
         foreground += unexplained
         foreground += 0.5  # so that the cast rounds

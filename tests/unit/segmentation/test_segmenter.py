@@ -74,6 +74,11 @@ def test_shrinking_is_the_model_cards() -> None:
     assert difference.mean() < 0.05
 
 
+def test_alpha_plays_no_part_in_preprocessing() -> None:
+    rgba = np.random.default_rng(0).integers(0, 256, (300, 200, 4), np.uint8)
+    assert torch.equal(prepare(rgba, 64), prepare(np.ascontiguousarray(rgba[:, :, :3]), 64))
+
+
 def test_an_unknown_model_of_the_settings_is_refused_at_start() -> None:
     with pytest.raises(ConfigurationError, match="embedded"):
         load_model("no-such-model", CPU)
