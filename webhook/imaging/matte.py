@@ -33,7 +33,7 @@ class Matte:
     def __init__(self, alpha: NDArray[np.float32], width: int, height: int) -> None:
         """Take float32 (h, w) in [0, 1] for a picture of `width` × `height`."""
         self.levels = (alpha * OPAQUE).round().astype(np.uint8)
-        self._image = Image.fromarray(self.levels, "L")
+        self._image = Image.fromarray(self.levels)
         self._width = width
         self._x_scale = alpha.shape[1] / width
         self._y_scale = alpha.shape[0] / height
