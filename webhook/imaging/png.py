@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RGBA_8_BIT = struct.pack(">5B", 8, 6, 0, 0, 0)  # depth, colour type, three standard methods
 _RENDERING_INTENT_PERCEPTUAL = b"\x00"
-_FILTER_SUB = 1
+_FILTER_SUB, _FILTER_UP = 1, 2
+_SAMPLED_EVERY = 16  # rows
+_IN_FAVOUR_OF_UP = 1.2  # at the same distance deflate finds more repetitions in its rows
 _BYTES_PER_PIXEL = 4
 
 _ZLIB_HEADER = b"\x78\x01"  # a window of 32 KiB, the fastest level
@@ -43,7 +45,7 @@ class EncodedStrip:
 
 def encode_strip(rgba: NDArray[np.uint8]) -> EncodedStrip:
     """Encode uint8 (rows, W, 4), straight alpha, as a part of a PNG of that width."""
-    filtered = _filter_sub(rgba)
+    filtered = _filtered(rgba)
     deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW_DEFLATE, _MEMORY_LEVEL)
     data = deflate.compress(filtered) + deflate.flush(isal_zlib.Z_SYNC_FLUSH)
     return EncodedStrip(_chunk(b"IDAT", data), isal_zlib.adler32(filtered), filtered.size)
@@ -73,20 +75,40 @@ def encode_png(rgba: NDArray[np.uint8]) -> bytes:
     return assemble_png(width, height, [encode_strip(rgba)])
 
 
-def _filter_sub(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    # Sub needs no row but its own, so strips know nothing of one another. Up is as fast; choosing
-    # the best of all filters row by row would save 3 % of the size at several times the work.
+def _filtered(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Turn pixels into differences, each row after the byte that says to which neighbour.
+
+    The left or the upper one, whichever is nearer on a sample of the strip's rows. All five
+    filters, chosen row by row, would save a few percent of the size at several times the work.
+    """
     height, width = rgba.shape[:2]
     rows = rgba.reshape(height, width * _BYTES_PER_PIXEL)
     filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
-    filtered[:, 0] = _FILTER_SUB
-    filtered[:, 1 : 1 + _BYTES_PER_PIXEL] = rows[:, :_BYTES_PER_PIXEL]
+    # The row above the first one belongs to another strip, which may not be finished.
+    upwards_from = 1 if _nearer_above(rows) else height
+    left, up = rows[:upwards_from], rows[upwards_from:]
+    filtered[:upwards_from, 0] = _FILTER_SUB
+    filtered[:upwards_from, 1 : 1 + _BYTES_PER_PIXEL] = left[:, :_BYTES_PER_PIXEL]
     np.subtract(
-        rows[:, _BYTES_PER_PIXEL:],
-        rows[:, :-_BYTES_PER_PIXEL],
-        out=filtered[:, 1 + _BYTES_PER_PIXEL :],
+        left[:, _BYTES_PER_PIXEL:],
+        left[:, :-_BYTES_PER_PIXEL],
+        out=filtered[:upwards_from, 1 + _BYTES_PER_PIXEL :],
     )
+    filtered[upwards_from:, 0] = _FILTER_UP
+    np.subtract(up, rows[upwards_from - 1 : -1], out=filtered[upwards_from:, 1:])
     return filtered
+
+
+def _nearer_above(rows: NDArray[np.uint8]) -> bool:
+    here, above = rows[1::_SAMPLED_EVERY], rows[:-1:_SAMPLED_EVERY]
+    from_above = here - above
+    from_left = here[:, _BYTES_PER_PIXEL:] - here[:, :-_BYTES_PER_PIXEL]
+    return _distance(from_above) < _IN_FAVOUR_OF_UP * _distance(from_left)
+
+
+def _distance(differences: NDArray[np.uint8]) -> int:
+    # As signed bytes: 255 is as near as 1.
+    return int(np.minimum(differences, -differences).sum(dtype=np.uint32))
 
 
 def _combine_adler(adler: int, strip: EncodedStrip) -> int:

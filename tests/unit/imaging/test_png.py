@@ -63,6 +63,17 @@ def chunks(png: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
+@pytest.mark.parametrize("axis", [0, 1], ids=["upright stripes", "level stripes"])
+def test_pixels_are_told_by_the_nearer_neighbour(axis: int) -> None:
+    stripes = np.broadcast_to(
+        np.expand_dims(np.random.default_rng(2).integers(0, 256, (200, 4), np.uint8), axis),
+        (200, 200, 4),
+    )
+    png = encode_png(np.ascontiguousarray(stripes))
+    assert len(png) < 6_000  # 160,000 bytes; by the other neighbour they would stay as they are
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), stripes)
+
+
 def test_a_png_says_srgb_and_carries_no_metadata() -> None:
     names = [name for name, _ in chunks(encode_png(picture(5, 5, "noise")))]
     assert list(dict.fromkeys(names)) == [b"IHDR", b"sRGB", b"IDAT", b"IEND"]
