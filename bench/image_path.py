@@ -22,12 +22,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from webhook.domain import ModelIdentity
 from webhook.imaging import decode, render_cutout
-from webhook.segmentation import load_model
-from webhook.segmentation.segmenter import IMAGE_MEAN, IMAGE_STD, prepare
+from webhook.segmentation.device import choose_device
+from webhook.segmentation.segmenter import IMAGE_MEAN, IMAGE_STD, predict, shrink
+from webhook.segmentation.weights import LoadedModel, load_model
 
 NETWORK_PX = 1024
 ANCESTOR, OURS = "ancestor", "ours"
+CPU = choose_device("cpu")
+SIZE_ALONE = LoadedModel(ModelIdentity("none", "", ""), torch.nn.Identity(), NETWORK_PX, CPU)
 _WALLPAPERS = sorted(Path("/usr/share/backgrounds/mate/nature").glob("*.jpg"))
 _SAMPLES = (
     *(("skimage", f"data/{name}") for name in ("astronaut.png", "coffee.png", "chelsea.png")),
@@ -62,9 +66,7 @@ def ancestor(jpeg: bytes, matte: NDArray[np.float32], stage: Stage, threads: int
         image = Image.open(io.BytesIO(jpeg)).convert("RGB")
     with stage("prepare"):
         resized = image.resize((NETWORK_PX, NETWORK_PX), Image.Resampling.BILINEAR)
-        pixel_values = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float().div(255)
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
-        pixel_values.sub_(mean).div_(std)
+        normalise(torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None])
     with stage("compose"):
         mask = Image.fromarray((matte * 255).round().astype(np.uint8))
         image.putalpha(mask.resize(image.size, Image.Resampling.BICUBIC))
@@ -80,10 +82,16 @@ def ours(jpeg: bytes, matte: NDArray[np.float32], stage: Stage, threads: int) ->
     with stage("decode"):
         image = decode(jpeg, max_pixels=10**9)
     with stage("prepare"):
-        prepare(image.rgba, NETWORK_PX)
+        normalise(shrink(image.rgba, SIZE_ALONE))
     with stage("render"):
         cutout = render_cutout(image, matte, threads)
     return cutout.png
+
+
+def normalise(pixels: torch.Tensor) -> torch.Tensor:
+    """Do what either way does, though the service may do it on the GPU."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
+    return (pixels.float() / 255 - mean) / std
 
 
 def measure(
@@ -129,10 +137,9 @@ def photograph(megapixels: float) -> tuple[bytes, str]:
 
 def fixed_matte() -> NDArray[np.float32]:
     """Return the embedded model's matte of scikit-image's coffee, at the default model's size."""
-    loaded = load_model("embedded")
+    loaded = load_model("embedded", CPU)
     photo = np.array(Image.open(_installed("skimage", "data/coffee.png")).convert("RGB"))
-    with torch.inference_mode():
-        alpha = loaded.network(prepare(photo, loaded.input_size)).sigmoid()[0, 0].numpy()
+    alpha = predict(shrink(photo, loaded), loaded)[0]
     matte = Image.fromarray(alpha).resize((NETWORK_PX, NETWORK_PX), Image.Resampling.BICUBIC)
     return np.asarray(matte).clip(0, 1)
 

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from webhook.imaging import decode, render_cutout
-from webhook.segmentation import TorchSegmenter, load_model
+from webhook.segmentation.device import choose_device
+from webhook.segmentation.segmenter import TorchSegmenter
+from webhook.segmentation.weights import load_model
 
 PICTURE = Path(__file__).parent.parent / "docs/images/flower-edges.jpg"
 DETAIL = (370, 75, 530, 195)
@@ -28,7 +30,7 @@ def main() -> None:
     assert package.origin is not None
     data = (Path(package.origin).parent / "datasets/images/flower.jpg").read_bytes()
     image = decode(data, max_pixels=10**6)
-    segmenter = TorchSegmenter({"embedded": load_model("embedded")})
+    segmenter = TorchSegmenter({"embedded": load_model("embedded", choose_device("cpu"))})
     alpha = asyncio.run(segmenter.segment(image.rgba, segmenter.identify(None)))
     naive = naive_cutout(image.rgba, alpha)
     ours = Image.open(io.BytesIO(render_cutout(image, alpha).png))

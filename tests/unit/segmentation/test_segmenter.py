@@ -74,9 +74,11 @@ def test_shrinking_is_the_model_cards() -> None:
     assert difference.mean() < 0.05
 
 
-def test_alpha_plays_no_part_in_preprocessing() -> None:
+def test_alpha_plays_no_part_in_shrinking() -> None:
     rgba = np.random.default_rng(0).integers(0, 256, (300, 200, 4), np.uint8)
-    assert torch.equal(prepare(rgba, 64), prepare(np.ascontiguousarray(rgba[:, :, :3]), 64))
+    loaded = LoadedModel(ModelIdentity("m", "r1", "float32"), Brightness(), 16, CPU)
+    rgb = np.ascontiguousarray(rgba[:, :, :3])
+    assert torch.equal(shrink(rgba, loaded), shrink(rgb, loaded))
 
 
 def test_an_unknown_model_of_the_settings_is_refused_at_start() -> None:
