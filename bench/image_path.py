@@ -7,8 +7,6 @@ matte. They run in turn, so that a change in the machine's load meets both.
 import argparse
 import io
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.machine import describe_machine
 from webhook.domain import ModelIdentity
 from webhook.imaging import decode, render_cutout
 from webhook.segmentation.device import choose_device
@@ -151,15 +150,6 @@ def _installed(package: str, name: str) -> Path:
     return Path(spec.origin).parent / name
 
 
-def machine() -> str:
-    """Describe what this runs on, and how busy it is."""
-    model = platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{(*names, model)[0]}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-
-
 def median_ms(runs: list[Run], clock: str, stage: str | None = None) -> float:
     """Return the median of `clock` ("wall_s" or "cpu_s") over the runs, of a stage or of all."""
     by_stage: list[dict[str, float]] = [getattr(run, clock) for run in runs]
@@ -190,7 +180,7 @@ def main() -> None:
     jpeg, told = photograph(options.megapixels)
     matte = fixed_matte()
     soft = float(((matte > 1 / 255) & (matte < 254 / 255)).mean())
-    where = machine()
+    where = describe_machine()
     print(f"{told}; a matte with {soft:.1%} soft edge; on {where}")
     results = {threads: measure(jpeg, matte, threads, options.rounds) for threads in (1, 2)}
     print_table(results)

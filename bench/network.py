@@ -8,8 +8,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import platform
-import resource
 import statistics
 import tempfile
 import time
@@ -20,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bench.machine import describe_machine, peak_rss_bytes
 from tests.parity import weights
 from tests.parity.compare import published_tensors
 from webhook.segmentation.birefnet import CONFIGS, BiRefNet
@@ -51,7 +50,7 @@ def serve_runs(kind: str, config: str, size: int, checkpoint: Path, pipe: Connec
             cpu, wall = time.process_time(), time.perf_counter()
             logits = network(pixel_values)
             cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = peak_rss_bytes() / 2**20
         # As a NumPy array: a tensor would travel through shared memory.
         pipe.send((cpu, wall, peak, logits.sigmoid().numpy()))
 
@@ -102,17 +101,6 @@ def median(runs: list[Run], field: str) -> float:
     return float(statistics.median(getattr(run, field) for run in runs))
 
 
-def machine() -> str:
-    """Describe what this ran on."""
-    model = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].partition(":")[2].strip() if names else model
-    load = os.getloadavg()[0]
-    return f"{model}, {os.cpu_count()} cores, torch {torch.__version__}, load {load:.1f}"
-
-
 def main() -> None:
     """Measure with one thread and with two, and print both and one line of JSON."""
     parser = argparse.ArgumentParser(prog="python -m bench network", description=__doc__)
@@ -124,7 +112,7 @@ def main() -> None:
     # A waiting thread sleeps instead of spinning: with other work on the machine, spinning costs
     # both networks many times what they compute. Read when a worker loads its OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    where = machine()
+    where = f"{describe_machine()}, torch {torch.__version__}"
     print(f"{options.config}, {options.size} x {options.size}, on {where}")
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "weights.pt"

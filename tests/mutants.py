@@ -16,6 +16,7 @@ import warnings
 import numpy as np
 from PIL import Image
 
+from bench.machine import peak_rss_bytes
 from tests.images import (
     DISPLAY_P3_PRIMARIES,
     GREY,
@@ -120,7 +121,7 @@ def main(count: int) -> None:
             raise
         slowest_s = max(slowest_s, time.perf_counter() - started)
     signal.alarm(0)
-    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak_bytes = peak_rss_bytes()
     print(
         json.dumps(
             {
