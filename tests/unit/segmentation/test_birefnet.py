@@ -57,10 +57,10 @@ def test_the_parts_of_a_map_do_not_depend_on_where_it_is_cut(
 
     monkeypatch.setattr(windows, "_CPU_BAND_TOKENS", 10**9)
     monkeypatch.setattr(deformable, "_CPU_CHUNK_PIXELS", 10**9)
-    windows.window_bands.cache_clear()
+    windows.window_bands.__wrapped__.cache_clear()
     in_one_piece = alpha(network, batch)
 
-    windows.window_bands.cache_clear()
+    windows.window_bands.__wrapped__.cache_clear()
     torch.testing.assert_close(cut_for_a_cpu, in_one_piece, rtol=0, atol=1e-6)
 
 
@@ -112,3 +112,15 @@ def test_each_token_stands_in_one_window(shift: int) -> None:
 def test_configurations_are_those_of_the_published_checkpoints() -> None:
     assert CONFIGS["swin_l"].scale_channels == (384, 768, 1536, 3072)
     assert CONFIGS["swin_t"].scale_channels == (192, 384, 768, 1536)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_it_can_be_compiled(network: BiRefNet) -> None:
+    pixel_values = torch.randn(1, 3, 64, 96)
+    expected = alpha(network, pixel_values)
+    compiled = BiRefNet(TINY, patch_order="columns")
+    compiled.load_state_dict(network.state_dict())
+
+    compiled.requires_grad_(False).compile(backend="eager")  # traces, without minutes of building
+
+    assert torch.allclose(alpha(compiled, pixel_values), expected, atol=1e-6)

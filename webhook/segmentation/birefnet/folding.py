@@ -24,6 +24,8 @@ class Folding(nn.Module, Generic[FoldedT]):
         """Derive the tensors from the parameters."""
         raise NotImplementedError
 
+    # To torch.compile a lookup, nothing to trace.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def folded(self) -> FoldedT:
         """Return what `fold` derives, from the second call on without computing it."""
         if self._folded is None:
