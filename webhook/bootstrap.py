@@ -9,7 +9,7 @@ from anyio import CapacityLimiter, to_thread
 from webhook.domain import EMBEDDED
 from webhook.hasura.client import open_hasura
 from webhook.pipeline import Service
-from webhook.segmentation.device import choose_device
+from webhook.segmentation.device import choose_device, compile_network
 from webhook.segmentation.segmenter import TorchSegmenter
 from webhook.segmentation.weights import LocalModel, load_model
 from webhook.settings import Settings
@@ -53,7 +53,7 @@ def _load_segmenter(settings: Settings) -> TorchSegmenter:
     for name in settings.models:
         models[name] = load_model(name, device, local)
         if settings.torch_compile:
-            models[name].network.compile()
+            compile_network(models[name].network)
         identity = models[name].identity
         log.info(
             "model_loaded",

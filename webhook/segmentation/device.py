@@ -57,6 +57,14 @@ def choose_device(wanted: str) -> Device:
     return Device(torch.device("cuda"), torch.float16 if half else torch.float32)
 
 
+def compile_network(network: torch.nn.Module, backend: str = "inductor") -> None:
+    """Have torch compile a network at its first pass; what its parts look up is not traced."""
+    for part in network.modules():
+        for method in getattr(part, "untraced", ()):
+            setattr(part, method, torch.compiler.disable(getattr(part, method)))
+    network.compile(backend=backend)
+
+
 @contextmanager
 def out_of_memory_as_ours() -> Iterator[None]:
     """Turn torch's out-of-memory into ours, with the cache emptied for a smaller try.

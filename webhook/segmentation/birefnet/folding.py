@@ -1,7 +1,7 @@
 """Weights that follow from other weights: computed once, kept until the parameters change."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +18,15 @@ class Folding(nn.Module, Generic[FoldedT]):
     afterwards is not noticed: these modules are for inference.
     """
 
+    # Methods that torch.compile must call, not trace: what they return was made before.
+    untraced: ClassVar = ("folded",)
+
     _folded: FoldedT | None = None
 
     def fold(self) -> FoldedT:
         """Derive the tensors from the parameters."""
         raise NotImplementedError
 
-    # To torch.compile a lookup, nothing to trace.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def folded(self) -> FoldedT:
         """Return what `fold` derives, from the second call on without computing it."""
         if self._folded is None:

@@ -3,6 +3,8 @@
 Liu et al. 2021, arXiv:2103.14030. How windows are cut is in windows.py.
 """
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -85,6 +87,8 @@ class Mlp(nn.Module):
 class SwinBlock(nn.Module):
     """Window attention and an MLP, each added to the tokens."""
 
+    untraced: ClassVar = ("bands",)  # as in Folding
+
     def __init__(self, channels: int, heads: int, window: int, shift: int) -> None:
         super().__init__()
         self.shift = shift
@@ -97,11 +101,14 @@ class SwinBlock(nn.Module):
         """Transform the tokens (B, H, W, C) in place, band by band."""
         batch, height, width, channels = tokens.shape
         flat = tokens.view(-1, channels)
-        bands = window_bands(batch, height, width, self.attn.window, self.shift, tokens.device)
-        for band in bands:
+        for band in self.bands(batch, height, width, tokens.device):
             rows = flat[band.tokens]  # a view
             rows += self.attn(self.norm1(rows), band)
             rows += self.mlp(self.norm2(rows))
+
+    def bands(self, batch: int, height: int, width: int, device: torch.device) -> tuple[Band, ...]:
+        """Look up how maps of this size are cut."""
+        return window_bands(batch, height, width, self.attn.window, self.shift, device)
 
 
 class PatchMerging(nn.Module):

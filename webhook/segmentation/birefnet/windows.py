@@ -64,8 +64,6 @@ def relative_position_index(window: int) -> Tensor:
     return rows * (2 * window - 1) + columns
 
 
-# To torch.compile a lookup, nothing to trace.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 @lru_cache(maxsize=128)  # one forward pass uses 16
 def window_bands(
     batch: int, height: int, width: int, window: int, shift: int, device: torch.device
