@@ -1,6 +1,5 @@
 """Bytes to an upright sRGB image within limits. Knows files, not mattes."""
 
-import io
 import struct
 import warnings
 import zlib
@@ -16,6 +15,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from webhook.errors import ImageTooLarge, UnsupportedImage
 from webhook.imaging.colour import SrgbConversion, srgb_conversion
+from webhook.imaging.guards import BoundedReader, check_jpeg_scans
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
 
@@ -56,7 +56,7 @@ def decode(data: bytes, max_pixels: int) -> SourceImage:
         UnsupportedImage: it is none of these, or damaged.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(BoundedReader(data), formats=FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageTooLarge(
@@ -70,6 +70,8 @@ def decode(data: bytes, max_pixels: int) -> SourceImage:
 
 
 def _decode(image: Image.Image, data: bytes) -> SourceImage:
+    if isinstance(image, JpegImageFile):
+        check_jpeg_scans(data)
     conversion = srgb_conversion(image.info.get("icc_profile"), image.mode)
     if isinstance(image, JpegImageFile) and conversion is None:
         stored = _decode_fast_jpeg(data, image.size)
