@@ -90,6 +90,7 @@ async def _serve_until_stopped(settings: "Settings") -> None:
 
     from webhook.bootstrap import open_service
     from webhook.entrypoints.http_app import create_app
+    from webhook.entrypoints.http_limits import BoundedHttpProtocol
 
     # Opened before the server starts, so that what is wrong shows as one line and an exit status.
     async with open_service(settings) as service:
@@ -98,6 +99,9 @@ async def _serve_until_stopped(settings: "Settings") -> None:
             app,
             host=settings.host,
             port=settings.port,
+            http=BoundedHttpProtocol,
+            ws="none",
+            proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=int(settings.job_timeout_s) + 5,
             log_config=None,
