@@ -1,0 +1,129 @@
+"""docs/openapi.yaml and the code say the same: routes, statuses, codes, names."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+import yaml
+from starlette.routing import Route
+
+import webhook.errors
+from webhook import __version__
+from webhook.domain import RemovalRequest
+from webhook.entrypoints import http_app, http_limits
+from webhook.entrypoints.http_app import ACTION_PATH, EVENT_PATH, RUNSYNC_PATH, create_app
+from webhook.errors import (
+    ConfigurationError,
+    InvalidPayload,
+    PayloadTooLarge,
+    RemovalError,
+    Unauthorized,
+    WeightsInvalid,
+)
+from webhook.hasura import protocol, replies
+from webhook.hasura.protocol import Delivery
+
+FILE = Path(__file__).parents[2] / "docs" / "openapi.yaml"
+DESCRIPTION: dict[str, Any] = yaml.safe_load(FILE.read_text("utf-8"))
+SCHEMAS = DESCRIPTION["components"]["schemas"]
+OF_HTTP_ITSELF = {400, 431, 503}  # http_limits.py, under every address
+AT_START = (ConfigurationError, WeightsInvalid)
+
+
+def errors() -> list[RemovalError]:
+    """Return one of each that can be an answer."""
+    named = vars(webhook.errors).values()
+    classes = [item for item in named if isinstance(item, type) and issubclass(item, RemovalError)]
+    return [item("") for item in classes if hasattr(item, "code") and item not in AT_START]
+
+
+def delivery(retry: int) -> Delivery:
+    return Delivery("e", "INSERT", RemovalRequest("12"), retry, 5, datetime.now(UTC))
+
+
+def event_statuses() -> set[int]:
+    statuses = {200}
+    for error in errors():
+        if isinstance(error, Unauthorized | InvalidPayload | PayloadTooLarge) or error.transient:
+            statuses.add(replies.event_refused(error).status)
+        for attempt in (delivery(0), delivery(5), None):
+            verdict = replies.judge(error, attempt, datetime.now(UTC))
+            statuses.add(replies.event_failed(error, verdict, attempt).status)
+    # A transient error that is answered before the delivery is looked into is a 503 in practice.
+    return statuses - {504}
+
+
+STATUSES = {
+    ACTION_PATH: {200, *(replies.action_failed(error).status for error in errors())},
+    EVENT_PATH: event_statuses(),
+    RUNSYNC_PATH: {200, *(replies.runsync_failed(error).status for error in errors())},
+    "/healthz": {200},
+    "/readyz": {200, 503},
+    "/metrics": {200},
+}
+
+
+def test_the_description_is_valid_openapi() -> None:
+    assert DESCRIPTION["openapi"].startswith("3.1")
+    schemathesis.openapi.from_path(FILE).validate()
+
+
+def test_the_routes_are_those_of_the_app() -> None:
+    routes = create_app([], lambda: pytest.fail("not opened")).routes
+    ours = {
+        (route.path, method)
+        for route in routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+        if method != "HEAD"  # comes with each GET
+    }
+    described = {
+        (path, method.upper()) for path, item in DESCRIPTION["paths"].items() for method in item
+    }
+    assert described == ours
+
+
+@pytest.mark.parametrize("path", DESCRIPTION["paths"])
+def test_the_statuses_are_those_that_the_code_can_answer(path: str) -> None:
+    (operation,) = DESCRIPTION["paths"][path].values()
+    assert {int(status) for status in operation["responses"]} == STATUSES[path] | OF_HTTP_ITSELF
+
+
+def test_the_codes_are_those_of_the_code() -> None:
+    assert SCHEMAS["ErrorCode"]["enum"] == [error.code for error in errors()]
+    refusals = re.findall(
+        r'_refuse\(\d+, "([a-z-]+)"', Path(http_limits.__file__).read_text("utf-8")
+    )
+    of_http = {code for code, _ in http_app._HTTP_ERRORS.values()} | set(refusals)
+    assert set(SCHEMAS["HttpErrorCode"]["enum"]) == of_http
+    assert len(of_http) == 5
+
+
+def test_the_names_are_those_of_the_code() -> None:
+    schemes = DESCRIPTION["components"]["securitySchemes"]
+    assert schemes["webhookSecret"]["name"] == protocol.SECRET_HEADER
+    action = SCHEMAS["ActionCall"]["properties"]["action"]["properties"]["name"]["const"]
+    event = SCHEMAS["EventDelivery"]["properties"]
+    assert action == protocol.ACTION_NAME
+    assert event["trigger"]["properties"]["name"]["const"] == protocol.TRIGGER_NAME
+    assert event["table"]["properties"]["schema"]["const"] == protocol.TABLE_SCHEMA
+    assert event["table"]["properties"]["name"]["const"] == protocol.TABLE_NAME
+    assert DESCRIPTION["info"]["version"] == __version__
+
+
+def test_the_limits_of_the_text_are_those_of_the_code() -> None:
+    text = " ".join(DESCRIPTION["info"]["description"].split())
+    limits = http_limits.BoundedHttpProtocol
+    assert f"{http_app.MAX_BODY_BYTES // 2**20} MiB" in text
+    assert f"{http_app.BODY_TIMEOUT_S} seconds" in text
+    assert f"{limits.max_head_bytes // 1024} KiB" in text
+    assert f"{limits.max_headers} headers" in text
+    assert f"{limits.request_timeout_s:g} seconds" in text
+
+
+def test_every_door_with_a_secret_says_so() -> None:
+    for path in (ACTION_PATH, EVENT_PATH, RUNSYNC_PATH):
+        assert DESCRIPTION["paths"][path]["post"]["security"] == [{"webhookSecret": []}]
