@@ -107,6 +107,13 @@ class Settings(BaseSettings):
             raise ValueError("must be printable ASCII without spaces or line ends around it")
         return secret
 
+    @field_validator("hasura_graphql_endpoint")
+    @classmethod
+    def _refuse_credentials(cls, endpoint: HttpUrl) -> HttpUrl:
+        if endpoint.username or endpoint.password:
+            raise ValueError("must not hold credentials: addresses are shown where secrets are not")
+        return endpoint
+
     @field_validator("models", mode="before")
     @classmethod
     def _split_models(cls, value: Any) -> Any:

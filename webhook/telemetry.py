@@ -22,10 +22,7 @@ STAGE_SECONDS = Histogram(
 )
 IN_FLIGHT = Gauge("in_flight", "Jobs in work")
 
-_CHATTY = (
-    *("boto3", "botocore", "gql", "httpcore2", "httpx2"),
-    *("torch", "transformers", "urllib3", "uvicorn.access"),
-)
+_SPEAKING = ("webhook", "uvicorn")
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("webhook")
 
@@ -59,10 +56,11 @@ def configure_logging(level: str) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    # Each writes lines per request that say less than ours.
-    for chatty in _CHATTY:
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    chosen = logging.getLevelNamesMapping()[level.upper()]
+    # Below a warning, libraries say less than our lines, or too much: headers, signatures, EXIF.
+    root.setLevel(max(chosen, logging.WARNING))
+    for name in _SPEAKING:
+        logging.getLogger(name).setLevel(chosen)
 
 
 def _headline_first(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -96,6 +96,16 @@ def test_the_endpoint_may_be_written_with_or_without_its_path(
     assert load_settings().graphql_url == "http://hasura:8080/v1/graphql"
 
 
+@pytest.mark.parametrize("login", ["user:hunter2@", "hunter2@", ":hunter2@"])
+def test_an_address_with_credentials_is_refused_and_not_shown(
+    environment: pytest.MonkeyPatch, login: str
+) -> None:
+    environment.setenv("HASURA_GRAPHQL_ENDPOINT", f"http://{login}hasura:8080")
+    with pytest.raises(ConfigurationError, match="must not hold credentials") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "name", ["WEBHOOK_SECRET", "WEBHOOK_SECRET_PREVIOUS", "HASURA_GRAPHQL_ADMIN_SECRET"]
 )
