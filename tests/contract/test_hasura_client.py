@@ -123,7 +123,7 @@ async def test_a_null_row_is_noticed(peer: Peer, client: HasuraClient) -> None:
 )
 async def test_errors_in_a_200_are_noticed(peer: Peer, client: HasuraClient, code: str) -> None:
     peer.refuses(code, "the reason")
-    with pytest.raises(WritebackRejected, match="the reason"):
+    with pytest.raises(WritebackRejected, match=code):
         await client.record_done(RESULT)
 
 
@@ -222,6 +222,16 @@ async def test_a_wrong_admin_secret_is_not_taken_for_a_missing_row(
     peer.refuses("access-denied")
     with pytest.raises(WritebackRejected):
         await client.find_visible("12", USER)
+
+
+@pytest.mark.parametrize("code", ["permission-error", "unexpected", "postgres-error"])
+async def test_the_engines_own_words_are_not_for_strangers(
+    peer: Peer, client: HasuraClient, code: str
+) -> None:
+    peer.refuses(code, 'no route to 10.0.0.5, column "payroll"')
+    with pytest.raises((WritebackRejected, WritebackUnavailable)) as caught:
+        await client.record_done(RESULT)
+    assert str(caught.value) == f"GraphQL answered {code}."
 
 
 async def test_an_id_that_the_table_can_not_hold_has_no_row(

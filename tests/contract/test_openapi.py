@@ -1,7 +1,6 @@
 """docs/openapi.yaml and the code say the same: routes, statuses, codes, names."""
 
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from webhook.errors import (
     InvalidPayload,
     PayloadTooLarge,
     RemovalError,
+    ShuttingDown,
     Unauthorized,
     WeightsInvalid,
 )
@@ -40,20 +40,16 @@ def errors() -> list[RemovalError]:
     return [item("") for item in classes if hasattr(item, "code") and item not in AT_START]
 
 
-def delivery(retry: int) -> Delivery:
-    return Delivery("e", "INSERT", RemovalRequest("12"), retry, 5, datetime.now(UTC))
-
-
 def event_statuses() -> set[int]:
-    statuses = {200}
+    """Return how a delivery can be answered: refused unread, given up, asked for again."""
+    attempt = Delivery("e", "INSERT", RemovalRequest("12"), 0, 5, None)
+    refused = (Unauthorized(""), InvalidPayload(""), PayloadTooLarge(""), ShuttingDown(""))
+    statuses = {200, *(replies.event_refused(error).status for error in refused)}
     for error in errors():
-        if isinstance(error, Unauthorized | InvalidPayload | PayloadTooLarge) or error.transient:
-            statuses.add(replies.event_refused(error).status)
-        for attempt in (delivery(0), delivery(5), None):
-            verdict = replies.judge(error, attempt, datetime.now(UTC))
+        if replies.concerns_row(error):
+            verdict: replies.Verdict = "retry later" if error.transient else "retry"
             statuses.add(replies.event_failed(error, verdict, attempt).status)
-    # A transient error that is answered before the delivery is looked into is a 503 in practice.
-    return statuses - {504}
+    return statuses
 
 
 STATUSES = {

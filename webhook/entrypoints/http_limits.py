@@ -23,7 +23,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     max_head_bytes = 32 * 1024
     max_headers = 100
-    request_timeout_s = 20.0
+    request_timeout_s = 15.0
     max_connections = 512
 
     _deadline: asyncio.TimerHandle | None = None

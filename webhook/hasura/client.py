@@ -79,7 +79,6 @@ class HasuraClient:
                 raise
             # Not a uuid, no select permission for the role, a missing session variable: whatever
             # the reason, this caller sees no such row.
-            log.warning("lookup_refused", engine_code=exc.engine_code, engine_message=str(exc))
             data = {}
         row = data.get("images_by_pk")
         if not isinstance(row, Mapping) or "id" not in row:
@@ -118,7 +117,7 @@ class HasuraClient:
         try:
             data = await self._execute(self._record_removal, variables, {"x-hasura-role": ROLE})
         except _EngineRefused as exc:
-            if exc.engine_code != "data-exception" or image_id not in str(exc):
+            if exc.engine_code != "data-exception" or image_id not in exc.engine_message:
                 raise
             data = {}  # no id of this table's type, so no row has it
         if data.get("update_images_by_pk") is None:
@@ -148,11 +147,12 @@ async def open_hasura(url: str, admin_secret: SecretStr) -> AsyncIterator[Hasura
 
 
 class _EngineRefused(WritebackRejected):
-    """The engine's own refusal, with its code."""
+    """The engine's own refusal; its words are for the log, its code for everyone."""
 
-    def __init__(self, message: str, engine_code: str) -> None:
-        super().__init__(message)
+    def __init__(self, engine_code: str, engine_message: str) -> None:
+        super().__init__(f"GraphQL answered {engine_code}.")
         self.engine_code = engine_code
+        self.engine_message = engine_message
 
 
 @contextmanager
@@ -161,10 +161,10 @@ def _graphql_errors() -> Iterator[None]:
         yield
     except TransportQueryError as exc:
         code, said = _first_error(exc.errors)
-        message = f"GraphQL answered {code}: {said}"
+        log.warning("graphql_refused", engine_code=code, engine_message=said)
         if code in _PERMANENT_CODES:
-            raise _EngineRefused(message, code) from exc
-        raise WritebackUnavailable(message) from exc
+            raise _EngineRefused(code, said) from exc
+        raise WritebackUnavailable(f"GraphQL answered {code}.") from exc
     except TransportServerError as exc:
         if exc.code is not None and exc.code < 500 and exc.code not in (408, 429):
             raise WritebackRejected(f"GraphQL answered HTTP {exc.code}.") from exc
