@@ -259,10 +259,11 @@ async def test_any_legal_name_of_a_session_variable_is_sent_on(
         USER | {"x-hasura-a\r\nx-injected": "1"},
         USER | {"x-hasura-team": "a\r\nx-hasura-role: admin"},
         USER | {"content-length": "0"},
+        USER | {f"x-hasura-{number}": "a" * 1_000 for number in range(40)},
     ],
-    ids=str,
+    ids=lambda session: str(session)[:80],
 )
-async def test_a_session_that_could_smuggle_a_header_is_never_sent(
+async def test_a_session_that_no_head_should_carry_is_never_sent(
     peer: Peer, client: HasuraClient, session: dict[str, str]
 ) -> None:
     with pytest.raises(InvalidPayload):

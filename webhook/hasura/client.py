@@ -32,6 +32,7 @@ ROLE = "background_remover"
 DOCUMENTS = Path(__file__).parents[2] / "graphql"
 
 _TIMEOUT_S = 10.0
+_MAX_SESSION_BYTES = 32 * 1024  # Hasura's server takes heads of 50 kB, other proxies less
 _NO_GRAPHQL = "GraphQL answered with something else than GraphQL."
 _SESSION_VARIABLE = re.compile(r"x-hasura-[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, a token
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
@@ -199,6 +200,8 @@ def _as_headers(session_variables: Mapping[str, str]) -> Mapping[str, bytes]:
             raise InvalidPayload("session_variables: a name or value can't be a header.")
         if name not in ("x-hasura-admin-secret", "x-hasura-access-key"):
             headers[name] = value.strip().encode()
+    if sum(map(len, headers)) + sum(map(len, headers.values())) > _MAX_SESSION_BYTES:
+        raise InvalidPayload("session_variables: they are too large to be sent on.")
     if "x-hasura-role" not in headers:
         # Without a role the admin secret alone would make the caller an administrator.
         raise InvalidPayload("session_variables: x-hasura-role is missing.")

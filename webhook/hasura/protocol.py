@@ -27,6 +27,8 @@ TABLE_NAME = "images"
 
 MAX_EVENT_AGE = timedelta(hours=24)
 
+_MAX_PLACE_LENGTH = 100  # what a caller wrote and we repeat, in answers and log lines
+
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -181,7 +183,7 @@ def parse_event(body: bytes) -> Delivery:
     info = payload.delivery_info
     return Delivery(
         event_id=payload.id if isinstance(payload.id, str) else None,
-        op=payload.event.op,
+        op=payload.event.op[:_MAX_PLACE_LENGTH],
         request=request,
         current_retry=info.current_retry,
         max_retries=info.max_retries,
@@ -214,6 +216,6 @@ def _validate(model: type[Body], value: Any, where: str) -> Body:
 
 def _first_mistake(exc: ValidationError, where: str) -> str:
     mistake = exc.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join([where, *(str(part) for part in mistake["loc"])])
+    place = ".".join([where, *(str(part) for part in mistake["loc"])])[:_MAX_PLACE_LENGTH]
     what = "Input should be an object" if mistake["type"] == "model_type" else mistake["msg"]
     return f"{place}: {what}."

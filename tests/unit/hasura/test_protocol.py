@@ -234,3 +234,12 @@ def test_a_wrong_or_missing_secret_is_refused(presented: str | None) -> None:
 @pytest.mark.parametrize("presented", ["first-secret", "second-secret"])
 def test_every_secret_of_a_rotation_is_taken(presented: str) -> None:
     authorise(presented, [SecretStr("first-secret"), SecretStr("second-secret")])
+
+
+def test_little_of_what_a_caller_wrote_is_repeated() -> None:
+    session = {"x" * 100_000: 1}
+    with pytest.raises(InvalidPayload) as caught:
+        parse_action(encode(action_body(session_variables=session)))
+    assert len(str(caught.value)) < 200
+    event = event_part(op="x" * 100_000, data={"new": None})
+    assert len(parse_event(encode(event_body(event=event))).op) == 100
