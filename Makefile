@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check fix serve bench-network lock clean
+.PHONY: help demo test unit check audit fix serve bench-network lock clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,12 +32,16 @@ test: check  ## Run the checks and every test
 unit: $(VENV)/.ready  ## Run the fast tests
 	@$(BIN)/python -m pytest tests/unit
 
-check: $(VENV)/.ready  ## Format and lint checks, types, import contracts, spelling
+check: $(VENV)/.ready  ## Format and lint checks, types, import contracts, spelling, advisories
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/codespell
+	@$(BIN)/python tools/audit.py --report-only
+
+audit: $(VENV)/.ready  ## Ask the advisory database about every pinned package; fail if one is vulnerable
+	@$(BIN)/python tools/audit.py
 
 fix: $(VENV)/.ready  ## Format, and fix what can be fixed
 	@$(BIN)/ruff format .
