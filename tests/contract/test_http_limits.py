@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -31,6 +31,10 @@ async def _work(request: Request) -> PlainTextResponse:
     return PlainTextResponse("done")
 
 
+async def _answer_largely(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("x" * 2**20)
+
+
 @asynccontextmanager
 async def serving(*, keep_alive_s: int = 30, **limits: Any) -> AsyncIterator[int]:
     """Run a server with these limits; yield its port."""
@@ -39,6 +43,7 @@ async def serving(*, keep_alive_s: int = 30, **limits: Any) -> AsyncIterator[int
             Route("/", _echo, methods=["GET", "POST"]),
             Route("/refuse", _refuse_unread, methods=["POST"]),
             Route("/work", _work),
+            Route("/large", _answer_largely),
         ]
     )
     config = uvicorn.Config(
@@ -196,6 +201,17 @@ async def test_a_job_outlasts_the_time_that_its_request_had() -> None:
         await caller.send(b"GET /work HTTP/1.1\r\nhost: x\r\n\r\n")
         assert await caller.answer() == (200, b"done")
         assert not await caller.is_closed(within_s=0.5)
+
+
+async def test_a_reader_who_does_not_read_holds_no_connection() -> None:
+    async with serving(keep_alive_s=1) as port, calling(port) as caller:
+        await caller.send(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n" * 30)
+        await asyncio.sleep(2.5)
+        received = 0
+        with suppress(ConnectionError):
+            while data := await asyncio.wait_for(caller.reader.read(2**20), 3):
+                received += len(data)
+        assert 0 < received < 25 * 2**20
 
 
 async def test_at_the_limit_a_waiting_connection_makes_room() -> None:

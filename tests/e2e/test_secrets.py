@@ -29,6 +29,7 @@ class Conversation:
 
     stack: Stack
     said: list[str] = field(default_factory=list)
+    cutout: bytes = b""
 
     def post(self, path: str, body: Any, secret: str) -> httpx2.Response:
         answer = httpx2.post(
@@ -65,7 +66,9 @@ def conversation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversat
         image_id = str(uuid.uuid4())
         user.upload(image_id, photo_with_a_name())
         user.insert(image_id)
-        user.finished_row(image_id)
+        key = user.finished_row(image_id)["transparent_key"]
+        stored = stack.s3.client().get_object(Bucket=stack.bucket, Key=key)
+        conversation.cutout = stored["Body"].read()
         assert 200 in conversation.post_everywhere(image_id, stack.webhook_secret)
         assert 200 in conversation.post_everywhere(image_id, PREVIOUS)
         assert conversation.post_everywhere(image_id, MISTAKEN) == {401}
@@ -125,3 +128,10 @@ def test_no_answer_tells_of_the_inside(conversation: Conversation) -> None:
     for said in conversation.said:
         for detail in ("Traceback", ".py", "127.0.0.1", "botocore", "httpx", "site-packages"):
             assert detail not in said
+
+
+def test_a_cutout_does_not_say_who_took_it_nor_where(conversation: Conversation) -> None:
+    with Image.open(io.BytesIO(conversation.cutout)) as cutout:
+        cutout.load()
+        assert (cutout.format, dict(cutout.getexif())) == ("PNG", {})
+    assert PHOTOGRAPHER.encode() not in conversation.cutout

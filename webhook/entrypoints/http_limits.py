@@ -17,7 +17,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     Attributes:
         max_head_bytes: Request line and headers together, trailers included.
         max_headers: How many of them.
-        request_timeout_s: From the connection, or a request's first byte, to the request's last.
+        request_timeout_s: From the connection, or a request's first byte, to the request's last;
+            uvicorn's `timeout_keep_alive` bounds the rest, a reader who doesn't read included.
         max_connections: At most so many; the next one takes the place of one that waits.
     """
 
@@ -112,16 +113,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._is_at_work():
             self._close_after(seconds)  # the body and the job have deadlines of their own
         else:
-            self.transport.close()
+            self.transport.abort()  # to close politely would wait for a reader who isn't there
 
     def _is_at_work(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        answers = self.cycle is not None and not self.cycle.response_complete
+        return answers and not self.flow.write_paused  # else it waits for its reader
 
     def _make_room(self) -> None:
         for other in cast("set[BoundedHttpProtocol]", self.connections):
             waits = not other._is_at_work() and not other.transport.is_closing()
             if other is not self and waits:
-                other.transport.close()
+                other.transport.abort()
                 return
         self._refuse(503, "too-many-connections", "All connections are at work; ask again.")
 

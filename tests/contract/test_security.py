@@ -1,0 +1,100 @@
+"""docs/security.md says only what is so: its tests exist, its policy is enough, and no more."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import moto.settings
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from moto.core.authorization import ActionAuthenticatorMixin
+
+from webhook import settings
+from webhook.entrypoints.http_limits import BoundedHttpProtocol
+from webhook.imaging import guards
+from webhook.storage import S3Storage, open_client
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+TESTS = Path(__file__).parents[1]
+PAGE = (TESTS.parent / "docs" / "security.md").read_text("utf-8")
+
+
+def test_every_test_that_the_page_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", PAGE))
+    sources = [path.read_text("utf-8") for path in TESTS.rglob("test_*.py")]
+    existing = {name for text in sources for name in re.findall(r"def (test_\w+)", text)}
+    assert len(named) > 40
+    assert named - existing == set()
+
+
+def test_the_limits_of_the_page_are_those_of_the_code() -> None:
+    text = " ".join(PAGE.split())
+    limits = BoundedHttpProtocol
+    for said in (
+        f"{limits.max_head_bytes // 1024} KiB and {limits.max_headers} headers",
+        f"{limits.request_timeout_s:g} seconds for a request",
+        f"{limits.max_connections} connections",
+        f"At most {guards._MAX_JPEG_SCANS} scans",
+        f"At most {guards._MAX_READS:,} reads",
+        f"secret of {settings._MIN_SECRET_LENGTH} characters",
+    ):
+        assert said in text
+
+
+def policy() -> dict[str, Any]:
+    found = re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    assert found is not None
+    written: dict[str, Any] = json.loads(found[1])
+    return written
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
+    """Make a bucket with a source, and be the user that has the page's policy and nothing else."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        owner = boto3.client("s3")
+        for bucket in ("my-bucket", "another-bucket"):
+            owner.create_bucket(Bucket=bucket)
+            owner.put_object(Bucket=bucket, Key="ogs/12", Body=b"image")
+        owner.put_object(Bucket="my-bucket", Key="private/12", Body=b"image")
+        iam = boto3.client("iam")
+        iam.create_user(UserName="service")
+        document = json.dumps(policy())
+        iam.put_user_policy(UserName="service", PolicyName="least", PolicyDocument=document)
+        key = iam.create_access_key(UserName="service")["AccessKey"]
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+        # moto checks no permissions until so many calls were made.
+        monkeypatch.setattr(moto.settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
+        monkeypatch.setattr(ActionAuthenticatorMixin, "request_count", 0)
+        yield open_client()
+
+
+async def test_the_least_policy_is_enough_and_allows_no_more(account: "S3Client") -> None:
+    storage = S3Storage(account, bucket="my-bucket", source_prefix="ogs/", max_source_bytes=1_000)
+    source = await storage.find("12")
+    assert await storage.fetch(source) == b"image"
+    await storage.store("img/12/trans.png", b"png", {"model": "embedded"})
+    head = account.head_object(Bucket="my-bucket", Key="img/12/trans.png")
+    assert head["Metadata"] == {"model": "embedded"}
+    forbidden: tuple[Callable[[], object], ...] = (
+        lambda: account.put_object(Bucket="my-bucket", Key="ogs/12", Body=b"another"),
+        lambda: account.delete_object(Bucket="my-bucket", Key="ogs/12"),
+        lambda: account.delete_object(Bucket="my-bucket", Key="img/12/trans.png"),
+        lambda: account.get_object(Bucket="my-bucket", Key="private/12"),
+        lambda: account.get_object(Bucket="another-bucket", Key="ogs/12"),
+        lambda: account.list_objects_v2(Bucket="another-bucket"),
+        lambda: account.list_buckets(),
+    )
+    for attempt in forbidden:
+        with pytest.raises(ClientError, match="AccessDenied"):
+            attempt()
