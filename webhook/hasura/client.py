@@ -32,7 +32,6 @@ ROLE = "background_remover"
 DOCUMENTS = Path(__file__).parents[2] / "graphql"
 
 _TIMEOUT_S = 10.0
-_MAX_SESSION_BYTES = 32 * 1024  # Hasura's server takes heads of 50 kB, other proxies less
 _NO_GRAPHQL = "GraphQL answered with something else than GraphQL."
 _SESSION_VARIABLE = re.compile(r"x-hasura-[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, a token
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
@@ -54,6 +53,7 @@ _PERMANENT_CODES = frozenset(
         "validation-failed",
     }
 )
+_MAX_SESSION_BYTES = 32 * 1024  # Hasura's server takes heads of 50 kB, other proxies less
 
 
 class HasuraClient:

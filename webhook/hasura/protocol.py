@@ -27,9 +27,9 @@ TABLE_NAME = "images"
 
 MAX_EVENT_AGE = timedelta(hours=24)
 
-_MAX_PLACE_LENGTH = 100  # what a caller wrote and we repeat, in answers and log lines
-
 Body = TypeVar("Body", bound=BaseModel)
+
+_MAX_PLACE_LENGTH = 100  # what a caller wrote and we repeat, in answers and log lines
 
 
 @dataclass(frozen=True, slots=True)
