@@ -75,6 +75,14 @@ class S3Storage:
             )
         return SourceObject(newest["Key"], newest["ETag"].strip('"'), newest["Size"])
 
+    async def certificate(self, key: str) -> Mapping[str, str] | None:
+        """Return the certificate that the object `key` carries; None if there is no object.
+
+        Raises:
+            StorageUnavailable, StorageRejected: S3 could not be asked.
+        """
+        return await self._in_thread(self._head, key)
+
     async def fetch(self, source: SourceObject) -> bytes:
         """Return the bytes of the source as it was when it was found.
 
@@ -114,6 +122,14 @@ class S3Storage:
                 if _names_a_source(key.removeprefix(base)):
                     candidates.append(item)
         return candidates
+
+    def _head(self, key: str) -> Mapping[str, str] | None:
+        try:
+            return self._client.head_object(Bucket=self._bucket, Key=key)["Metadata"]
+        except boto_errors.ClientError as exc:
+            if exc.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return None
+            raise
 
     def _get(self, source: SourceObject) -> bytes:
         try:

@@ -175,6 +175,19 @@ async def test_a_cutout_is_stored_with_type_and_certificate(server: Server) -> N
     assert head["Metadata"] == certificate
 
 
+async def test_a_certificate_is_read_back_as_it_was_written(server: Server) -> None:
+    storage = server.storage()
+    assert await storage.certificate("img/12/trans.png") is None
+    certificate = {"source-etag": "abc", "coverage": "0.5"}
+    await storage.store("img/12/trans.png", b"png", certificate)
+    assert await storage.certificate("img/12/trans.png") == certificate
+
+
+async def test_a_cutout_of_another_hand_has_an_empty_certificate(server: Server) -> None:
+    server.put("img/12/trans.png")
+    assert await server.storage().certificate("img/12/trans.png") == {}
+
+
 async def test_an_unfit_id_never_reaches_s3(server: Server) -> None:
     with pytest.raises(InvalidImageId):
         await server.storage().find("../img/12")
@@ -211,6 +224,8 @@ async def test_a_server_that_is_down_is_an_outage(server: Server) -> None:
     stopped = Server({**server.environment, "AWS_ENDPOINT_URL_S3": down}, server.outside)
     with pytest.raises(StorageUnavailable):
         await stopped.storage().find("12")
+    with pytest.raises(StorageUnavailable):
+        await stopped.storage().certificate("img/12/trans.png")
 
 
 @pytest.mark.parametrize("any_server", ["seaweedfs"], indirect=True)  # moto takes any secret
