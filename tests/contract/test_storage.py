@@ -3,14 +3,18 @@
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import anyio
 import boto3
 import pytest
 from anyio import fail_after
 from moto.server import ThreadedMotoServer
 
+from tests.faults.proxy import Fault, FaultProxy
 from webhook.demo.processes import free_port
 from webhook.demo.seaweedfs import embedded_s3
 from webhook.errors import (
@@ -207,6 +211,24 @@ async def test_a_server_that_hangs_does_not_outlast_the_jobs_deadline(server: Se
             with fail_after(0.5):
                 await hanging.storage().find("12")
         assert time.monotonic() - started < 5
+
+
+async def test_a_given_up_fetch_does_not_go_on_while_bytes_still_drip(server: Server) -> None:
+    server.put("ogs/12", data=bytes(1_000_000))
+    with closing(FaultProxy()) as proxy:
+        proxy.upstream_port = urlsplit(server.environment["AWS_ENDPOINT_URL_S3"]).port or 0
+        url = f"http://127.0.0.1:{proxy.port}"
+        slow = Server({**server.environment, "AWS_ENDPOINT_URL_S3": url}, server.outside)
+        storage = slow.storage(max_source_bytes=1_000_000)
+        source = await storage.find("12")
+        with proxy.failing(Fault(bytes_per_s=50_000)):  # twenty seconds in all
+            with pytest.raises(TimeoutError):
+                with fail_after(0.3):
+                    await storage.fetch(source)
+            deadline = time.monotonic() + 5
+            while proxy.connections:
+                assert time.monotonic() < deadline, "its thread still reads"
+                await anyio.sleep(0.05)
 
 
 async def test_a_404_that_is_no_s3_is_not_taken_for_a_missing_source(server: Server) -> None:

@@ -50,6 +50,11 @@ class FaultProxy:
         self.port = 0
         self._call(self._listen())
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connections)
+
     @contextmanager
     def failing(self, fault: Fault) -> Iterator[None]:
         """Let matching requests fail inside; at the end the network is well again."""
