@@ -105,10 +105,11 @@ async def _remove_background(request: RemovalRequest, service: Service) -> Remov
         source = await service.store.find(request.image_id)
     with clock.stage("check"):
         found = await service.store.certificate(key)
-    certified = certified_result(request, key, found, source, model)
-    if certified is not None:
+    result, png_bytes = certified_result(request, key, found, source, model), None
+    if result is None:
+        result, png_bytes = await _make_cutout(request, key, source, model, service, clock)
+    else:
         CERTIFICATE_HITS.inc()
-    result = certified or await _make_cutout(request, key, source, model, service, clock)
     with clock.stage("record"):
         await service.rows.record_done(result)
     log.info(
@@ -119,8 +120,9 @@ async def _remove_background(request: RemovalRequest, service: Service) -> Remov
         width=result.width,
         height=result.height,
         coverage=round(result.coverage, 4),
-        certificate_hit=certified is not None,
+        certificate_hit=png_bytes is None,
         source_bytes=source.size_bytes,
+        png_bytes=png_bytes,
         **clock.fields(),
     )
     return result
@@ -133,7 +135,7 @@ async def _make_cutout(
     model: ModelIdentity,
     service: Service,
     clock: StageClock,
-) -> RemovalResult:
+) -> tuple[RemovalResult, int]:
     with clock.stage("fetch"):
         data = await service.store.fetch(source)
     with clock.stage("decode"):
@@ -152,7 +154,7 @@ async def _make_cutout(
     )
     with clock.stage("store"):
         await service.store.store(key, cutout.png, certificate(source, model, result))
-    return result
+    return result, len(cutout.png)
 
 
 async def record_failure(image_id: str, error: RemovalError, service: Service) -> None:
