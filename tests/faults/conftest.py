@@ -5,7 +5,7 @@ import pytest
 from tests.faults.neighbourhood import Neighbourhood, neighbourhood
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbourhood]:
     with neighbourhood(tmp_path_factory.mktemp("faults")) as house:
         yield house
