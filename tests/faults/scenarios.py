@@ -120,8 +120,8 @@ def killed(step: str, neighbour: Literal["s3", "graphql"], on: bytes, again: int
 
 
 def stopped_under_load(house: Neighbourhood) -> Outcome:
-    """SIGTERM in the middle of twelve events: each is finished or handed back."""
-    image_ids = [house.upload() for _ in range(12)]
+    """SIGTERM in the middle of eight events: each is finished or handed back."""
+    image_ids = [house.upload() for _ in range(8)]
     house.insert(image_ids)
     wait_for(lambda: any(house.is_right(image_id) for image_id in image_ids), "the first row")
     service = house.stack.service.process
@@ -168,8 +168,8 @@ def repeated_after_success(house: Neighbourhood) -> Outcome:
 
 
 def two_services(house: Neighbourhood) -> Outcome:
-    """Ten events, each delivered to two services at the same time."""
-    image_ids = [house.upload() for _ in range(10)]
+    """Six events, each delivered to two services at the same time."""
+    image_ids = [house.upload() for _ in range(6)]
     with house.second_service() as other, ThreadPoolExecutor(20) as callers:
         before = house.computed() + computed_by(other)
         for image_id in image_ids:
@@ -177,14 +177,14 @@ def two_services(house: Neighbourhood) -> Outcome:
         started = time.monotonic()
         bodies = [delivery(image_id) for image_id in image_ids]
         answers = [
-            *callers.map(house.deliver, bodies, [other] * 10),
-            *callers.map(house.deliver, bodies, [None] * 10),
+            *callers.map(house.deliver, bodies, [other] * 6),
+            *callers.map(house.deliver, bodies, [None] * 6),
         ]
         assert {answer.status_code for answer in answers} <= {200, 503}
         lost = house.lost(image_ids)
         took_s = time.monotonic() - started
         computed = house.computed() + computed_by(other) - before
-    return Outcome(lost, computed - 10, took_s)
+    return Outcome(lost, computed - 6, took_s)
 
 
 def deleted_row(house: Neighbourhood) -> Outcome:
@@ -344,7 +344,7 @@ SCENARIOS = [
     Scenario("fifty deliveries of one event at once", fifty_at_once, again=50),
     Scenario("delivery after success, row overwritten", repeated_after_success),
     Scenario("delivery after the row was deleted", deleted_row),
-    Scenario("two services, the same ten events", two_services, again=10),
+    Scenario("two services, the same six events", two_services, again=6),
     Scenario("event from the year 2000 meets an outage", skewed_clock("2000-01-01T00:00:00")),
     Scenario("event from the year 2100 meets an outage", skewed_clock("2100-01-01T00:00:00")),
     killed("find", "s3", FIND),
@@ -352,5 +352,5 @@ SCENARIOS = [
     killed("fetch", "s3", FETCH),
     killed("store", "s3", STORE, again=1),
     killed("record", "graphql", RECORD),
-    Scenario("SIGTERM amid twelve events", stopped_under_load),
+    Scenario("SIGTERM amid eight events", stopped_under_load),
 ]
