@@ -1,6 +1,7 @@
 """Whole neighbours with state, for tests/unit alone; contract/ and e2e/ use the real ones."""
 
 import asyncio
+import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,7 +28,10 @@ class FakeStore:
         if image_id not in self.sources:
             raise SourceNotFound("There is no source object for this id.")
         data = self.sources[image_id]
-        return SourceObject(f"ogs/{image_id}", f"etag-{len(data)}", len(data))
+        return SourceObject(f"ogs/{image_id}", hashlib.md5(data).hexdigest(), len(data))
+
+    async def certificate(self, key: str) -> Mapping[str, str] | None:
+        return self.stored[key][1] if key in self.stored else None
 
     async def fetch(self, source: SourceObject) -> bytes:
         return self.sources[source.key.removeprefix("ogs/")]
@@ -43,6 +47,7 @@ class FakeSegmenter:
     names: tuple[str, ...] = ("halves", "other")
     error: Exception | None = None
     hangs: bool = False
+    count: int = 0
 
     def identify(self, model: str | None) -> ModelIdentity:
         if model is not None and model not in self.names:
@@ -54,6 +59,7 @@ class FakeSegmenter:
             raise self.error
         if self.hangs:
             await asyncio.sleep(3600)
+        self.count += 1
         alpha = np.zeros((16, 16), np.float32)
         alpha[:, :8] = 1
         return alpha

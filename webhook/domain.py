@@ -83,13 +83,44 @@ def certificate(
 ) -> Mapping[str, str]:
     """Return the target's birth certificate: its S3 metadata, ASCII."""
     return {
+        **_origin(source, model),
+        "width": str(result.width),
+        "height": str(result.height),
+        "coverage": f"{result.coverage:.6f}",
+        "service-version": __version__,
+    }
+
+
+def certified_result(
+    request: RemovalRequest,
+    key: str,
+    found: Mapping[str, str] | None,
+    source: SourceObject,
+    model: ModelIdentity,
+) -> RemovalResult | None:
+    """Return the result that lies under `key`, if the certificate found there vouches for it.
+
+    It does if the same source and model would give the same cut-out again.
+    """
+    if found is None or not _origin(source, model).items() <= found.items():
+        return None
+    try:
+        width, height, coverage = (
+            int(found["width"]),
+            int(found["height"]),
+            float(found["coverage"]),
+        )
+    except (KeyError, ValueError):  # not written by us
+        return None
+    return RemovalResult(request.image_id, key, model.name, width, height, coverage)
+
+
+def _origin(source: SourceObject, model: ModelIdentity) -> Mapping[str, str]:
+    """Return all that a cut-out follows from, as far as a certificate tells."""
+    return {
         "source-etag": source.etag,
         "model": model.name,
         "revision": model.revision,
         "precision": model.precision,
         "parameters": PARAMETERS_VERSION,
-        "width": str(result.width),
-        "height": str(result.height),
-        "coverage": f"{result.coverage:.6f}",
-        "service-version": __version__,
     }

@@ -14,11 +14,12 @@ from webhook.domain import (
     RemovalResult,
     SourceObject,
     certificate,
+    certified_result,
     target_key,
 )
 from webhook.errors import DeadlineExceeded, ImageRejected, RemovalError, RowNotFound, ServiceFault
 from webhook.imaging import decode, render_cutout
-from webhook.telemetry import StageClock, log
+from webhook.telemetry import CERTIFICATE_HITS, StageClock, log
 
 _RETURN = TypeVar("_RETURN")
 
@@ -28,6 +29,9 @@ class ObjectStore(Protocol):
 
     async def find(self, image_id: str) -> SourceObject:
         """Return the source object of an id."""
+
+    async def certificate(self, key: str) -> Mapping[str, str] | None:
+        """Return the certificate of a cut-out, if it is there."""
 
     async def fetch(self, source: SourceObject) -> bytes:
         """Return the bytes of a source."""
@@ -76,7 +80,8 @@ async def remove_background(request: RemovalRequest, service: Service) -> Remova
     """Do one job: source, matte, cut-out, row.
 
     The PNG is written before the row, and both follow from the id alone: a repeat after a crash
-    in between makes the row true.
+    in between makes the row true. If the cut-out of this very source lies there already, that is
+    all a repeat does.
 
     Raises:
         ImageRejected: the image is hopeless; the row says so.
@@ -95,26 +100,16 @@ async def remove_background(request: RemovalRequest, service: Service) -> Remova
 async def _remove_background(request: RemovalRequest, service: Service) -> RemovalResult:
     clock = StageClock()
     model = service.segmenter.identify(request.model)
+    key = target_key(service.target_prefix, request.image_id)
     with clock.stage("find"):
         source = await service.store.find(request.image_id)
-    with clock.stage("fetch"):
-        data = await service.store.fetch(source)
-    with clock.stage("decode"):
-        image = await _in_thread(service, decode, data, service.max_pixels)
-    with clock.stage("segment"):
-        alpha = await service.segmenter.segment(image.rgba, model)
-    with clock.stage("render"):
-        cutout = await _in_thread(service, render_cutout, image, alpha)
-    result = RemovalResult(
-        image_id=request.image_id,
-        key=target_key(service.target_prefix, request.image_id),
-        model=model.name,
-        width=cutout.width,
-        height=cutout.height,
-        coverage=cutout.coverage,
-    )
-    with clock.stage("store"):
-        await service.store.store(result.key, cutout.png, certificate(source, model, result))
+    with clock.stage("check"):
+        found = await service.store.certificate(key)
+    result, png_bytes = certified_result(request, key, found, source, model), None
+    if result is None:
+        result, png_bytes = await _make_cutout(request, key, source, model, service, clock)
+    else:
+        CERTIFICATE_HITS.inc()
     with clock.stage("record"):
         await service.rows.record_done(result)
     log.info(
@@ -125,11 +120,41 @@ async def _remove_background(request: RemovalRequest, service: Service) -> Remov
         width=result.width,
         height=result.height,
         coverage=round(result.coverage, 4),
+        certificate_hit=png_bytes is None,
         source_bytes=source.size_bytes,
-        png_bytes=len(cutout.png),
+        png_bytes=png_bytes,
         **clock.fields(),
     )
     return result
+
+
+async def _make_cutout(
+    request: RemovalRequest,
+    key: str,
+    source: SourceObject,
+    model: ModelIdentity,
+    service: Service,
+    clock: StageClock,
+) -> tuple[RemovalResult, int]:
+    with clock.stage("fetch"):
+        data = await service.store.fetch(source)
+    with clock.stage("decode"):
+        image = await _in_thread(service, decode, data, service.max_pixels)
+    with clock.stage("segment"):
+        alpha = await service.segmenter.segment(image.rgba, model)
+    with clock.stage("render"):
+        cutout = await _in_thread(service, render_cutout, image, alpha)
+    result = RemovalResult(
+        image_id=request.image_id,
+        key=key,
+        model=model.name,
+        width=cutout.width,
+        height=cutout.height,
+        coverage=cutout.coverage,
+    )
+    with clock.stage("store"):
+        await service.store.store(key, cutout.png, certificate(source, model, result))
+    return result, len(cutout.png)
 
 
 async def record_failure(image_id: str, error: RemovalError, service: Service) -> None:

@@ -76,10 +76,15 @@ class Settings(BaseSettings):
     job_timeout_s: float = Field(
         default=90.0,
         gt=0,
-        # With 10 s to look a row up before it and 10 s to write a failure after it, it stays below
-        # the 120 s after which Hasura gives up on the action.
-        lt=100,
+        # With 5 s for the body and 8 s to look a row up before it, and 8 s to write a failure after
+        # it, it stays below the 120 s after which Hasura gives up on the action.
+        le=95,
         description="Deadline of one job, in seconds; below Hasura's own timeouts",
+    )
+    max_event_age_s: float = Field(
+        default=86400.0,
+        gt=0,
+        description="How long the deliveries of an event ride out an outage, in seconds",
     )
     host: str = Field(default="0.0.0.0", description="Address to listen on")
     port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on")

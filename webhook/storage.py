@@ -1,13 +1,14 @@
 """S3: find and fetch a source, store a cut-out. botocore's errors become ours here."""
 
+import io
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from contextlib import closing, contextmanager
+from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import boto3
 import botocore.exceptions as boto_errors
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, fail_after, to_thread
 from botocore.config import Config
 
 from webhook.domain import SourceObject, check_image_id
@@ -35,6 +36,13 @@ _TRANSIENT_CODES = frozenset(
     }
 )
 _CONNECTIONS = 32
+_BLOCK_BYTES = 32 * 2**10
+
+# One try to connect, one silence of the server, all tries, and one call as a whole.
+CONNECT_TIMEOUT_S = 3
+READ_TIMEOUT_S = 10
+TRIES = 2
+CALL_TIMEOUT_S = 60
 _RETURN = TypeVar("_RETURN")
 
 
@@ -75,6 +83,14 @@ class S3Storage:
             )
         return SourceObject(newest["Key"], newest["ETag"].strip('"'), newest["Size"])
 
+    async def certificate(self, key: str) -> Mapping[str, str] | None:
+        """Return the certificate that the object `key` carries; None if there is no object.
+
+        Raises:
+            StorageUnavailable, StorageRejected: S3 could not be asked.
+        """
+        return await self._in_thread(self._head, key)
+
     async def fetch(self, source: SourceObject) -> bytes:
         """Return the bytes of the source as it was when it was found.
 
@@ -82,7 +98,8 @@ class S3Storage:
             SourceNotFound: it is gone by now.
             StorageUnavailable, StorageRejected: S3 did not give it, or it just changed.
         """
-        return await self._in_thread(self._get, source)
+        with _waiting() as given_up:
+            return await self._in_thread(self._get, source, given_up)
 
     async def store(self, key: str, png: bytes, certificate: Mapping[str, str]) -> None:
         """Write a PNG, at once visible as a whole, with its certificate as metadata.
@@ -90,16 +107,8 @@ class S3Storage:
         Raises:
             StorageUnavailable, StorageRejected: S3 did not take it.
         """
-        await self._in_thread(
-            partial(
-                self._client.put_object,
-                Bucket=self._bucket,
-                Key=key,
-                Body=png,
-                ContentType="image/png",
-                Metadata=certificate,
-            )
-        )
+        with _waiting() as given_up:
+            await self._in_thread(self._put, key, _Upload(png, given_up), certificate)
 
     def _list_candidates(self, base: str) -> "list[ObjectTypeDef]":
         """List in key order, so that `ogs/12` stops before it walks through `ogs/123…`."""
@@ -115,22 +124,84 @@ class S3Storage:
                     candidates.append(item)
         return candidates
 
-    def _get(self, source: SourceObject) -> bytes:
+    def _head(self, key: str) -> Mapping[str, str] | None:
+        try:
+            return self._client.head_object(Bucket=self._bucket, Key=key)["Metadata"]
+        except boto_errors.ClientError as exc:
+            if exc.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return None
+            raise
+
+    def _get(self, source: SourceObject, given_up: Event) -> bytes:
         try:
             answer = self._client.get_object(
                 Bucket=self._bucket, Key=source.key, IfMatch=f'"{source.etag}"'
             )
         except self._client.exceptions.NoSuchKey as exc:
             raise SourceNotFound("The source object is gone.") from exc
-        with answer["Body"] as body:
-            return body.read()
+        data = bytearray()
+        # Not `with answer["Body"] as body`: that is urllib3's stream, which raises its own errors.
+        with closing(answer["Body"]) as body:
+            for block in body.iter_chunks(_BLOCK_BYTES):
+                _stop_if(given_up)
+                data += block
+        if len(data) != source.size_bytes:
+            # Decoded, it would be a damaged image, which is the end of its row.
+            raise StorageUnavailable(
+                f"S3 gave {len(data):,} of the source's {source.size_bytes:,} bytes."
+            )
+        return bytes(data)
+
+    def _put(self, key: str, upload: "_Upload", certificate: Mapping[str, str]) -> None:
+        self._client.put_object(
+            Bucket=self._bucket,
+            Key=key,
+            Body=upload,
+            ContentType="image/png",
+            Metadata=certificate,
+        )
 
     async def _in_thread(self, call: Callable[..., _RETURN], *args: Any) -> _RETURN:
-        with botocore_errors():
-            # A call past the job's deadline is left to its own timeouts: nothing depends on it.
-            return await to_thread.run_sync(
-                call, *args, limiter=self._limiter, abandon_on_cancel=True
-            )
+        try:
+            with botocore_errors(), fail_after(CALL_TIMEOUT_S):
+                # A call past the job's deadline is left to end by itself: nothing depends on it.
+                return await to_thread.run_sync(
+                    call, *args, limiter=self._limiter, abandon_on_cancel=True
+                )
+        except TimeoutError as exc:
+            raise StorageUnavailable(f"S3 took longer than {CALL_TIMEOUT_S} s.") from exc
+
+
+@contextmanager
+def _waiting() -> Iterator[Event]:
+    """Let the thread of a call know when nobody waits for it any more.
+
+    The timeouts of a socket see silence only: at a few bytes a second a thread would go on for
+    hours.
+    """
+    given_up = Event()
+    try:
+        yield given_up
+    finally:
+        given_up.set()
+
+
+def _stop_if(given_up: Event) -> None:
+    if given_up.is_set():
+        raise StorageUnavailable("Nobody waits for this any more.")
+
+
+class _Upload(io.BytesIO):
+    """A PNG on its way; no more of it is sent once the call is given up."""
+
+    def __init__(self, png: bytes, given_up: Event) -> None:
+        super().__init__(png)
+        self._given_up = given_up
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next block."""
+        _stop_if(self._given_up)
+        return super().read(size)
 
 
 def _names_a_source(rest: str) -> bool:
@@ -148,10 +219,10 @@ def open_client() -> "S3Client":
     """
     when: Literal["when_required"] = "when_required"
     config = Config(
-        connect_timeout=3,
-        read_timeout=10,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
         max_pool_connections=_CONNECTIONS,
-        retries={"mode": "standard", "total_max_attempts": 2},
+        retries={"mode": "standard", "total_max_attempts": TRIES},
         # S3 checks the transfer anyway; more digests only cost.
         request_checksum_calculation=when,
         response_checksum_validation=when,

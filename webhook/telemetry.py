@@ -20,6 +20,9 @@ STAGE_SECONDS = Histogram(
     ["stage"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
+CERTIFICATE_HITS = Counter(
+    "certificate_hits_total", "Jobs whose cut-out lay in S3 already: only the row was written"
+)
 IN_FLIGHT = Gauge("in_flight", "Jobs in work")
 
 _SPEAKING = ("webhook", "uvicorn")

@@ -3,14 +3,18 @@
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import anyio
 import boto3
 import pytest
 from anyio import fail_after
 from moto.server import ThreadedMotoServer
 
+from tests.faults.proxy import Fault, FaultProxy
 from webhook.demo.processes import free_port
 from webhook.demo.seaweedfs import embedded_s3
 from webhook.errors import (
@@ -175,6 +179,19 @@ async def test_a_cutout_is_stored_with_type_and_certificate(server: Server) -> N
     assert head["Metadata"] == certificate
 
 
+async def test_a_certificate_is_read_back_as_it_was_written(server: Server) -> None:
+    storage = server.storage()
+    assert await storage.certificate("img/12/trans.png") is None
+    certificate = {"source-etag": "abc", "coverage": "0.5"}
+    await storage.store("img/12/trans.png", b"png", certificate)
+    assert await storage.certificate("img/12/trans.png") == certificate
+
+
+async def test_a_cutout_of_another_hand_has_an_empty_certificate(server: Server) -> None:
+    server.put("img/12/trans.png")
+    assert await server.storage().certificate("img/12/trans.png") == {}
+
+
 async def test_an_unfit_id_never_reaches_s3(server: Server) -> None:
     with pytest.raises(InvalidImageId):
         await server.storage().find("../img/12")
@@ -196,6 +213,24 @@ async def test_a_server_that_hangs_does_not_outlast_the_jobs_deadline(server: Se
         assert time.monotonic() - started < 5
 
 
+async def test_a_given_up_fetch_does_not_go_on_while_bytes_still_drip(server: Server) -> None:
+    server.put("ogs/12", data=bytes(1_000_000))
+    with closing(FaultProxy()) as proxy:
+        proxy.upstream_port = urlsplit(server.environment["AWS_ENDPOINT_URL_S3"]).port or 0
+        url = f"http://127.0.0.1:{proxy.port}"
+        slow = Server({**server.environment, "AWS_ENDPOINT_URL_S3": url}, server.outside)
+        storage = slow.storage(max_source_bytes=1_000_000)
+        source = await storage.find("12")
+        with proxy.failing(Fault(bytes_per_s=50_000)):  # twenty seconds in all
+            with pytest.raises(TimeoutError):
+                with fail_after(0.3):
+                    await storage.fetch(source)
+            deadline = time.monotonic() + 5
+            while proxy.connections:
+                assert time.monotonic() < deadline, "its thread still reads"
+                await anyio.sleep(0.05)
+
+
 async def test_a_404_that_is_no_s3_is_not_taken_for_a_missing_source(server: Server) -> None:
     client = server.outside
     wrong = Server(
@@ -211,6 +246,8 @@ async def test_a_server_that_is_down_is_an_outage(server: Server) -> None:
     stopped = Server({**server.environment, "AWS_ENDPOINT_URL_S3": down}, server.outside)
     with pytest.raises(StorageUnavailable):
         await stopped.storage().find("12")
+    with pytest.raises(StorageUnavailable):
+        await stopped.storage().certificate("img/12/trans.png")
 
 
 @pytest.mark.parametrize("any_server", ["seaweedfs"], indirect=True)  # moto takes any secret

@@ -1,10 +1,15 @@
+from collections.abc import Mapping
+from dataclasses import replace
+
 import pytest
 
 from webhook.domain import (
     ModelIdentity,
+    RemovalRequest,
     RemovalResult,
     SourceObject,
     certificate,
+    certified_result,
     check_image_id,
     target_key,
 )
@@ -34,11 +39,42 @@ def test_the_target_key_follows_from_the_id_alone() -> None:
     assert target_key("img/", "12") == "img/12/trans.png"
 
 
+SOURCE = SourceObject("ogs/12", "abc", 3)
+MODEL = ModelIdentity("embedded", "r1", "float32")
+RESULT = RemovalResult("12", "img/12/trans.png", "embedded", 640, 480, 0.25)
+
+
+def vouched(
+    found: Mapping[str, str] | None, source: SourceObject = SOURCE, model: ModelIdentity = MODEL
+) -> RemovalResult | None:
+    return certified_result(RemovalRequest("12"), "img/12/trans.png", found, source, model)
+
+
 def test_a_certificate_is_ascii_text_as_s3_metadata_must_be() -> None:
-    source = SourceObject("ogs/12", "abc", 3)
-    model = ModelIdentity("embedded", "r1", "float32")
-    result = RemovalResult("12", "img/12/trans.png", "embedded", 640, 480, 0.25)
-    written = certificate(source, model, result)
+    written = certificate(SOURCE, MODEL, RESULT)
     assert written["source-etag"] == "abc"
     assert (written["width"], written["height"], written["coverage"]) == ("640", "480", "0.250000")
     assert all(name.isascii() and value.isascii() for name, value in written.items())
+
+
+def test_a_certificate_gives_back_the_result_that_it_was_written_for() -> None:
+    assert vouched(certificate(SOURCE, MODEL, RESULT)) == RESULT
+
+
+def test_a_certificate_vouches_for_its_own_source_and_model_only() -> None:
+    found = certificate(SOURCE, MODEL, RESULT)
+    assert vouched(found, replace(SOURCE, etag="abd")) is None
+    for other in ({"name": "local"}, {"revision": "r2"}, {"precision": "float16"}):
+        assert vouched(found, model=replace(MODEL, **other)) is None
+    assert vouched({**found, "parameters": "0"}) is None
+
+
+@pytest.mark.parametrize("found", [None, {}, {"source-etag": "abc"}], ids=str)
+def test_a_cutout_without_a_whole_certificate_is_made_anew(found: Mapping[str, str] | None) -> None:
+    assert vouched(found) is None
+
+
+def test_a_certificate_that_is_no_longer_numbers_is_not_believed() -> None:
+    found = certificate(SOURCE, MODEL, RESULT)
+    assert vouched({**found, "width": "wide"}) is None
+    assert vouched({name: value for name, value in found.items() if name != "coverage"}) is None

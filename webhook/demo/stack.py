@@ -39,6 +39,7 @@ class Stack:
         folder: Where data and logs are.
         service: `webhook serve`; the other processes are `engine`, `postgres` and `s3.process`.
             Each has its `log` and its `process`, and can be stopped and started again.
+        settings: The service's, to start another one like it.
     """
 
     webhook_url: str
@@ -51,6 +52,7 @@ class Stack:
     service: ServerProcess
     engine: ServerProcess
     postgres: ServerProcess
+    settings: Mapping[str, str] = field(repr=False)
 
     @property
     def graphql_url(self) -> str:
@@ -87,6 +89,7 @@ def demo_stack(
     models: str = "embedded",
     bin_dir: Path | None = None,
     service_settings: Mapping[str, str] | None = None,
+    metadata: Path = _REPOSITORY / "hasura_metadata",
 ) -> Iterator[Stack]:
     """Run a stack of its own secrets, ports and data, and yield it when it is ready.
 
@@ -97,6 +100,7 @@ def demo_stack(
         models: The service's setting `MODELS`.
         bin_dir: Folder of another PostgreSQL's programs.
         service_settings: More settings of the service, or other values than the stack's own.
+        metadata: Folder of Hasura's metadata.
 
     Raises:
         DemoError: A server can't be started; those started before it have been stopped.
@@ -107,22 +111,20 @@ def demo_stack(
     engine_url = f"http://127.0.0.1:{engine_port}"
     with ExitStack() as cleanup:
         s3 = cleanup.enter_context(starting_s3(folder, _BUCKET))
+        settings = {
+            "WEBHOOK_SECRET": webhook_secret,
+            "HASURA_GRAPHQL_ENDPOINT": engine_url,
+            "HASURA_GRAPHQL_ADMIN_SECRET": admin_secret,
+            "S3_BUCKET": s3.bucket,
+            **s3.environment(),
+            "MODELS": models,
+            "HOST": "127.0.0.1",
+            "PORT": str(service_port),
+            **(service_settings or {}),
+        }
         # Before the slower steps below: it imports for seconds, and needs only addresses to start.
         service = _python_server(
-            "The service",
-            ["-m", "webhook", "serve"],
-            folder / "service.log",
-            {
-                "WEBHOOK_SECRET": webhook_secret,
-                "HASURA_GRAPHQL_ENDPOINT": engine_url,
-                "HASURA_GRAPHQL_ADMIN_SECRET": admin_secret,
-                "S3_BUCKET": s3.bucket,
-                **s3.environment(),
-                "MODELS": models,
-                "HOST": "127.0.0.1",
-                "PORT": str(service_port),
-                **(service_settings or {}),
-            },
+            "The service", ["-m", "webhook", "serve"], folder / "service.log", settings
         )
         cleanup.enter_context(service.running())
         postgres = cleanup.enter_context(postgres_server(folder, bin_dir=bin_dir))
@@ -133,7 +135,7 @@ def demo_stack(
             "The Hasura stand-in",
             [
                 *("-m", "webhook.demo.standin", "--host", "127.0.0.1", "--port", str(engine_port)),
-                *("--metadata", str(_REPOSITORY / "hasura_metadata")),
+                *("--metadata", str(metadata)),
                 *("--migrations", str(_REPOSITORY / "migrations")),
             ],
             folder / "engine.log",
@@ -157,6 +159,7 @@ def demo_stack(
             service=service,
             engine=engine,
             postgres=postgres.process,
+            settings=settings,
         )
         stack.wait_until_ready()
         yield stack

@@ -1,11 +1,13 @@
 """The command line: serve, pull, demo."""
 
 import argparse
+import math
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 # Above the 30 s after which Hasura's HTTP client drops an idle connection: whoever closes first
 # must be Hasura, or a request meets a dying connection and is sent twice.
 _KEEP_ALIVE_S = 75
+
+GRACE_S = 5  # for jobs at a shutdown, on top of their own deadline
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _DEFAULT_MODEL = "briaai/RMBG-2.0"
 
@@ -74,15 +80,26 @@ def _serve() -> int:
         print(exc, file=sys.stderr)
         return 2
     configure_logging(settings.log_level)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOP_SIGNALS:
         # uvicorn finishes the running jobs, then raises the signal again for this handler.
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, _exit_cleanly)
     try:
         uvloop.run(_serve_until_stopped(settings))
     except RemovalError as exc:
         log.critical("service_not_started", code=exc.code, reason=str(exc))
         return 2
     return 0
+
+
+def _exit_cleanly(sig: int, frame: FrameType | None) -> None:
+    _end_at_once_by_the_next()
+    sys.exit(0)
+
+
+def _end_at_once_by_the_next() -> None:
+    """Whoever sends a second signal does not want to wait; nothing is lost by it."""
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 async def _serve_until_stopped(settings: "Settings") -> None:
@@ -94,7 +111,11 @@ async def _serve_until_stopped(settings: "Settings") -> None:
 
     # Opened before the server starts, so that what is wrong shows as one line and an exit status.
     async with open_service(settings) as service:
-        app = create_app(settings.webhook_secrets, lambda: nullcontext(service))
+        app = create_app(
+            settings.webhook_secrets,
+            lambda: nullcontext(service),
+            max_event_age=timedelta(seconds=settings.max_event_age_s),
+        )
         config = uvicorn.Config(
             app,
             host=settings.host,
@@ -103,7 +124,7 @@ async def _serve_until_stopped(settings: "Settings") -> None:
             ws="none",
             proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=int(settings.job_timeout_s) + 5,
+            timeout_graceful_shutdown=math.ceil(settings.job_timeout_s) + GRACE_S,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -112,6 +133,7 @@ async def _serve_until_stopped(settings: "Settings") -> None:
         handle_exit = server.handle_exit
 
         def drain(sig: int, frame: FrameType | None) -> None:
+            _end_at_once_by_the_next()
             app.state.ready = False
             handle_exit(sig, frame)
 

@@ -4,7 +4,8 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from anyio import fail_after
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -35,7 +36,7 @@ ACTION_PATH = "/actions/remove-background"
 EVENT_PATH = "/events/images"
 RUNSYNC_PATH = "/runsync"
 MAX_BODY_BYTES = 2**20
-BODY_TIMEOUT_S = 10
+BODY_TIMEOUT_S = 5
 
 _SHUTTING_DOWN = "This process is shutting down; ask again."
 _HTTP_ERRORS = {
@@ -45,13 +46,17 @@ _HTTP_ERRORS = {
 
 
 def create_app(
-    secrets: Sequence[SecretStr], opener: Callable[[], AbstractAsyncContextManager[Service]]
+    secrets: Sequence[SecretStr],
+    opener: Callable[[], AbstractAsyncContextManager[Service]],
+    *,
+    max_event_age: timedelta = timedelta(days=1),
 ) -> Starlette:
     """Make the app.
 
     Args:
         secrets: What callers must present, any one of them.
         opener: Opens the service, and closes it, with the app's lifespan.
+        max_event_age: How long the deliveries of an event ride out an outage.
     """
 
     @asynccontextmanager
@@ -75,6 +80,7 @@ def create_app(
     )
     app.router.redirect_slashes = False  # a redirect would carry the secret along
     app.state.secrets = secrets
+    app.state.max_event_age = max_event_age
     app.state.ready = False
     return app
 
@@ -87,7 +93,8 @@ async def _action(request: Request) -> Response:
 
 
 async def _event(request: Request) -> Response:
-    return await _answer(request, "event", _serve_event, replies.event_refused)
+    serve = partial(_serve_event, max_event_age=request.app.state.max_event_age)
+    return await _answer(request, "event", serve, replies.event_refused)
 
 
 async def _runsync(request: Request) -> Response:
@@ -109,7 +116,7 @@ async def _serve_runsync(body: bytes, service: Service) -> Reply:
     return replies.runsync_done(await remove_background(request, service))
 
 
-async def _serve_event(body: bytes, service: Service) -> Reply:
+async def _serve_event(body: bytes, service: Service, max_event_age: timedelta) -> Reply:
     delivery = None
     try:
         delivery = protocol.parse_event(body)
@@ -123,14 +130,14 @@ async def _serve_event(body: bytes, service: Service) -> Reply:
         return replies.event_done(await remove_background(delivery.request, service))
     except Exception as exc:  # one job must not take others down
         error = _explain(exc)
-    verdict = replies.judge(error, delivery, datetime.now(UTC))
+    verdict = replies.judge(error, delivery, datetime.now(UTC), max_event_age)
     gives_up_on_row = verdict == "give up" and replies.concerns_row(error)
     if gives_up_on_row and delivery is not None and delivery.request is not None:
         try:
             await record_failure(delivery.request.image_id, error, service)
         except Exception as exc:
             error = _explain(exc)
-            verdict = replies.judge(error, delivery, datetime.now(UTC))
+            verdict = replies.judge(error, delivery, datetime.now(UTC), max_event_age)
     return replies.event_failed(error, verdict, delivery)
 
 

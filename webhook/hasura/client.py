@@ -31,7 +31,8 @@ from webhook.telemetry import log
 ROLE = "background_remover"
 DOCUMENTS = Path(__file__).parents[2] / "graphql"
 
-_TIMEOUT_S = 10.0
+TIMEOUT_S = 8.0
+
 _NO_GRAPHQL = "GraphQL answered with something else than GraphQL."
 _SESSION_VARIABLE = re.compile(r"x-hasura-[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, a token
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
@@ -141,9 +142,9 @@ async def open_hasura(url: str, admin_secret: SecretStr) -> AsyncIterator[Hasura
     transport = HTTPXAsyncTransport(
         url,
         headers={"x-hasura-admin-secret": admin_secret.get_secret_value()},
-        timeout=_TIMEOUT_S,
+        timeout=TIMEOUT_S,
     )
-    async with Client(transport=transport, execute_timeout=_TIMEOUT_S) as session:
+    async with Client(transport=transport, execute_timeout=TIMEOUT_S) as session:
         yield HasuraClient(session)
 
 

@@ -25,8 +25,6 @@ TRIGGER_NAME = "images_remove_background"
 TABLE_SCHEMA = "public"
 TABLE_NAME = "images"
 
-MAX_EVENT_AGE = timedelta(hours=24)
-
 Body = TypeVar("Body", bound=BaseModel)
 
 _MAX_PLACE_LENGTH = 100  # what a caller wrote and we repeat, in answers and log lines
@@ -56,9 +54,14 @@ class Delivery:
         """Whether Hasura gives up after this one. Engines too old to tell never say so."""
         return self.max_retries is not None and self.current_retry >= self.max_retries
 
-    def is_too_old(self, now: datetime) -> bool:
-        """Whether even an outage no longer excuses another try."""
-        return self.created_at is not None and now - self.created_at > MAX_EVENT_AGE
+    def is_over(self, now: datetime, max_age: timedelta) -> bool:
+        """Whether even an outage no longer excuses another try.
+
+        Age alone does not tell: the clocks may differ, or Hasura itself was down for a day.
+        """
+        had_its_tries = self.max_retries is None or self.is_last_attempt
+        too_old = self.created_at is not None and now - self.created_at > max_age
+        return had_its_tries and too_old
 
 
 def authorise(presented: str | None, secrets: Sequence[SecretStr]) -> None:

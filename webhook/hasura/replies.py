@@ -6,7 +6,7 @@ event's answer only a 2xx counts as delivered; `Retry-After` is obeyed even afte
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from webhook.domain import RemovalResult
@@ -72,16 +72,18 @@ def event_refused(error: RemovalError) -> Reply:
 Verdict = Literal["give up", "retry", "retry later"]
 
 
-def judge(error: RemovalError, delivery: Delivery | None, now: datetime) -> Verdict:
+def judge(
+    error: RemovalError, delivery: Delivery | None, now: datetime, max_event_age: timedelta
+) -> Verdict:
     """Tell what becomes of a failed delivery (None: its body could not be read).
 
-    "retry" is bounded by the trigger's retry_conf, "retry later" by MAX_EVENT_AGE only: an outage
-    must not cost a user an image.
+    "retry" is bounded by the trigger's retry_conf, "retry later" by the age of the event only: an
+    outage must not cost a user an image.
     """
     if delivery is None or not concerns_row(error):
         return "give up"
     if isinstance(error, TemporarilyUnavailable):
-        return "give up" if delivery.is_too_old(now) else "retry later"
+        return "give up" if delivery.is_over(now, max_event_age) else "retry later"
     return "give up" if delivery.is_last_attempt else "retry"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from annotated_types import Lt
+from annotated_types import Le
 from starlette.routing import Route
 
 from tests.contract.hasura_metadata.columns import columns_after
@@ -72,8 +72,8 @@ def test_hasura_waits_longer_than_a_job_may_take() -> None:
     patience_s = min(ACTION["definition"]["timeout"], TRIGGER["retry_conf"]["timeout_sec"])
     constraints = Settings.model_fields["job_timeout_s"].metadata
 
-    assert all(bound.lt <= patience_s for bound in constraints if isinstance(bound, Lt))
-    assert any(isinstance(bound, Lt) for bound in constraints)
+    assert all(bound.le < patience_s for bound in constraints if isinstance(bound, Le))
+    assert any(isinstance(bound, Le) for bound in constraints)
 
 
 def test_timeouts_and_retries_are_as_promised() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx2
@@ -94,6 +94,35 @@ def test_an_event_and_the_ancestors_contract_do_the_same_job(
     answer = client.post(EVENT_PATH, json=event_body())
     assert answer.json() == {"status": "done", "id": IMAGE_ID, "key": key}
     assert client.post(RUNSYNC_PATH, json={"input": {"id": IMAGE_ID}}).json() == {"key": key}
+
+
+def written_down(house: House) -> RemovalResult:
+    """Return what was written to the row, and forget it; coverage as exact as in S3."""
+    result = house.rows.changes.pop(IMAGE_ID)
+    assert isinstance(result, RemovalResult)
+    return replace(result, coverage=round(result.coverage, 6))
+
+
+def test_a_repeat_makes_the_row_true_and_computes_nothing(client: TestClient, house: House) -> None:
+    client.post(EVENT_PATH, json=event_body())
+    first = written_down(house)
+    house.segmenter.error = InferenceFailed("the device is not to be asked")
+    for path, body in ((EVENT_PATH, event_body()), (ACTION_PATH, action_body())):
+        assert client.post(path, json=body).status_code == 200
+        assert written_down(house) == first
+
+
+def test_a_replaced_source_is_computed_again(client: TestClient, house: House) -> None:
+    client.post(EVENT_PATH, json=event_body())
+    house.store.sources[IMAGE_ID] = make_image((50, 20))
+    client.post(EVENT_PATH, json=event_body())
+    assert (written_down(house).width, house.segmenter.count) == (50, 2)
+
+
+def test_another_model_is_computed_again(client: TestClient, house: House) -> None:
+    client.post(EVENT_PATH, json=event_body())
+    client.post(ACTION_PATH, json=action_body(input={"id": IMAGE_ID, "model": "other"}))
+    assert (written_down(house).model, house.segmenter.count) == ("other", 2)
 
 
 @pytest.mark.parametrize("path", DOORS)

@@ -213,11 +213,12 @@ def test_an_unreadable_count_of_retries_does_not_cost_the_delivery() -> None:
     assert (delivery.current_retry, delivery.max_retries) == (0, None)
 
 
-def test_an_event_is_too_old_after_a_day() -> None:
-    delivery = parse_event(encode(event_body()))
+def test_an_event_is_over_when_it_is_too_old() -> None:
+    delivery = parse_event(encode(event_body(delivery_info=None)))
     assert delivery.created_at is not None
-    assert not delivery.is_too_old(delivery.created_at + timedelta(hours=23))
-    assert delivery.is_too_old(delivery.created_at + timedelta(hours=25))
+    day = timedelta(days=1)
+    assert not delivery.is_over(delivery.created_at + timedelta(hours=23), day)
+    assert delivery.is_over(delivery.created_at + timedelta(hours=25), day)
 
 
 def test_the_ancestors_contract_is_read() -> None:

@@ -35,6 +35,9 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 RESULT = RemovalResult("12", "img/12/trans.png", "embedded", 4, 3, 0.5)
 
 
+DAY = timedelta(days=1)
+
+
 def delivery(retry: int = 0, age: timedelta = timedelta()) -> Delivery:
     return Delivery("e1", "INSERT", RemovalRequest("12"), retry, 5, NOW - age)
 
@@ -48,9 +51,9 @@ def delivery(retry: int = 0, age: timedelta = timedelta()) -> Delivery:
         (RowNotFound("x"), "give up", "give up", "give up"),
         (ImageTooLarge("x"), "give up", "give up", "give up"),
         (UnsupportedImage("x"), "give up", "give up", "give up"),
-        (SourceNotFound("x"), "retry", "give up", "retry"),
-        (InferenceFailed("x"), "retry", "give up", "retry"),
-        (WritebackRejected("x"), "retry", "give up", "retry"),
+        (SourceNotFound("x"), "retry", "give up", "give up"),
+        (InferenceFailed("x"), "retry", "give up", "give up"),
+        (WritebackRejected("x"), "retry", "give up", "give up"),
         (StorageUnavailable("x"), "retry later", "retry later", "give up"),
         (WritebackUnavailable("x"), "retry later", "retry later", "give up"),
         (DeadlineExceeded("x"), "retry later", "retry later", "give up"),
@@ -60,13 +63,19 @@ def delivery(retry: int = 0, age: timedelta = timedelta()) -> Delivery:
 def test_the_failure_table(
     error: RemovalError, first: Verdict, last: Verdict, after_a_day: Verdict
 ) -> None:
-    assert judge(error, delivery(retry=0), NOW) == first
-    assert judge(error, delivery(retry=5), NOW) == last
-    assert judge(error, delivery(age=timedelta(hours=25)), NOW) == after_a_day
+    old = timedelta(hours=25)
+    assert judge(error, delivery(retry=0), NOW, DAY) == first
+    assert judge(error, delivery(retry=5), NOW, DAY) == last
+    assert judge(error, delivery(retry=6, age=old), NOW, DAY) == after_a_day
+
+
+def test_an_outage_never_costs_an_event_its_first_tries_however_old_it_seems() -> None:
+    week = delivery(retry=4, age=timedelta(days=7))
+    assert judge(StorageUnavailable("x"), week, NOW, DAY) == "retry later"
 
 
 def test_a_body_that_could_not_be_read_is_given_up() -> None:
-    assert judge(InvalidPayload("x"), None, NOW) == "give up"
+    assert judge(InvalidPayload("x"), None, NOW, DAY) == "give up"
 
 
 def test_giving_up_is_a_2xx_since_anything_else_brings_another_delivery() -> None:

@@ -1,0 +1,66 @@
+"""Break every neighbour several times, and write into docs/reliability.md what it cost.
+
+The faults are those of tests/faults, on the same stack, with real processes.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.machine import describe_machine
+from tests.faults.neighbourhood import neighbourhood
+from tests.faults.scenarios import SCENARIOS, Outcome
+
+PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
+BEGIN, END = "<!-- from here on by python -m bench faults -->\n", "<!-- to here -->\n"
+
+
+def measure(rounds: int) -> Mapping[str, list[Outcome]]:
+    """Inject every fault `rounds` times, all of them in turn."""
+    outcomes: dict[str, list[Outcome]] = {scenario.name: [] for scenario in SCENARIOS}
+    with tempfile.TemporaryDirectory() as folder, neighbourhood(Path(folder)) as house:
+        for _ in range(rounds):
+            for scenario in SCENARIOS:
+                outcome = scenario.run(house)
+                outcomes[scenario.name].append(outcome)
+                print(f"{scenario.name}: {outcome}", flush=True)
+    return outcomes
+
+
+def table(outcomes: Mapping[str, list[Outcome]]) -> str:
+    """Return the table of the page."""
+    lines = [
+        "| Fault | Injected | Rows lost | Computed twice | Seconds to heal, median (worst) |",
+        "|---|---|---|---|---|",
+    ]
+    for name, runs in outcomes.items():
+        seconds = [run.heal_s for run in runs]
+        lines.append(
+            f"| {name} | {len(runs)} | {sum(run.lost for run in runs)} "
+            f"| {sum(run.computed_twice for run in runs)} "
+            f"| {statistics.median(seconds):.1f} ({max(seconds):.1f}) |"
+        )
+    everything = [run for runs in outcomes.values() for run in runs]
+    lines.append(
+        f"| **all** | {len(everything)} | {sum(run.lost for run in everything)} "
+        f"| {sum(run.computed_twice for run in everything)} | |"
+    )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run all, print the table, and put it into the page."""
+    parser = argparse.ArgumentParser(prog="python -m bench faults", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each fault is injected")
+    options = parser.parse_args()
+    where = describe_machine()
+    started = time.monotonic()
+    made = table(measure(options.rounds))
+    took = f"{(time.monotonic() - started) / options.rounds:.0f} s a round"
+    print(made)
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n{made}\n\nOn {where}; {took}.\n\n{END}{after}", "utf-8")

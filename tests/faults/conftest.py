@@ -1,0 +1,11 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.neighbourhood import Neighbourhood, neighbourhood
+
+
+@pytest.fixture(scope="package")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbourhood]:
+    with neighbourhood(tmp_path_factory.mktemp("faults")) as house:
+        yield house

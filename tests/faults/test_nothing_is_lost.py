@@ -1,0 +1,13 @@
+"""Every fault of scenarios.py: afterwards each row is right, and little was computed twice."""
+
+import pytest
+
+from tests.faults.neighbourhood import Neighbourhood
+from tests.faults.scenarios import SCENARIOS, Scenario
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_nothing_is_lost(house: Neighbourhood, scenario: Scenario) -> None:
+    outcome = scenario.run(house)
+    assert outcome.lost == 0
+    assert outcome.computed_twice <= scenario.again
