@@ -151,7 +151,8 @@ def open_client() -> "S3Client":
         connect_timeout=3,
         read_timeout=10,
         max_pool_connections=_CONNECTIONS,
-        retries={"mode": "standard", "total_max_attempts": 2},
+        # Adaptive: of a store that throttles it asks less, over all threads together.
+        retries={"mode": "adaptive", "total_max_attempts": 2},
         # S3 checks the transfer anyway; more digests only cost.
         request_checksum_calculation=when,
         response_checksum_validation=when,

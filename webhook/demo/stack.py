@@ -6,7 +6,7 @@ How each server is started is in its own module; here they are wired and ordered
 import http.client
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +85,7 @@ def demo_stack(
     folder: Path,
     *,
     models: str = "embedded",
+    service_command: Sequence[str] = ("-m", "webhook", "serve"),
     bin_dir: Path | None = None,
     service_settings: Mapping[str, str] | None = None,
 ) -> Iterator[Stack]:
@@ -95,6 +96,7 @@ def demo_stack(
     Args:
         folder: An existing folder for data and logs; removed by its owner.
         models: The service's setting `MODELS`.
+        service_command: Python's arguments that start the service.
         bin_dir: Folder of another PostgreSQL's programs.
         service_settings: More settings of the service, or other values than the stack's own.
 
@@ -110,7 +112,7 @@ def demo_stack(
         # Before the slower steps below: it imports for seconds, and needs only addresses to start.
         service = _python_server(
             "The service",
-            ["-m", "webhook", "serve"],
+            list(service_command),
             folder / "service.log",
             {
                 "WEBHOOK_SECRET": webhook_secret,

@@ -1,6 +1,7 @@
 """The command line: serve, pull, demo."""
 
 import argparse
+import ctypes
 import os
 import signal
 import sys
@@ -14,11 +15,14 @@ from webhook import __version__
 from webhook.errors import ConfigurationError, RemovalError
 
 if TYPE_CHECKING:
+    from webhook.bootstrap import Loader
     from webhook.settings import Settings
 
 # Above the 30 s after which Hasura's HTTP client drops an idle connection: whoever closes first
 # must be Hasura, or a request meets a dying connection and is sent twice.
 _KEEP_ALIVE_S = 75
+
+_M_ARENA_MAX = -8  # malloc.h
 
 _DEFAULT_MODEL = "briaai/RMBG-2.0"
 
@@ -54,13 +58,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _demo(once=options.once)
     if options.command == "pull":
         return _pull(options.model, options.folder)
-    return _serve()
+    return serve()
 
 
-def _serve() -> int:
+def serve(load: "Loader | None" = None) -> int:
+    """Serve with the settings of the environment until told to stop; return the exit status.
+
+    Args:
+        load: Loads the models, if not as the settings say.
+    """
     # Read when torch loads its OpenMP: a waiting thread sleeps instead of spinning, which beside
     # other work costs many times what the network computes.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+    _share_freed_memory()
 
     # Imported here: torch takes seconds, which --help and demo need not wait for.
     import uvloop
@@ -78,21 +89,30 @@ def _serve() -> int:
         # uvicorn finishes the running jobs, then raises the signal again for this handler.
         signal.signal(number, lambda *_: sys.exit(0))
     try:
-        uvloop.run(_serve_until_stopped(settings))
+        uvloop.run(_serve_until_stopped(settings, load))
     except RemovalError as exc:
         log.critical("service_not_started", code=exc.code, reason=str(exc))
         return 2
     return 0
 
 
-async def _serve_until_stopped(settings: "Settings") -> None:
+def _share_freed_memory() -> None:
+    """Have threads allocate from two places, not from one each, which keeps what it ever held.
+
+    Under load that is 40 % of the resident memory. Of glibc only.
+    """
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_M_ARENA_MAX, 2)
+
+
+async def _serve_until_stopped(settings: "Settings", load: "Loader | None") -> None:
     import uvicorn
 
-    from webhook.bootstrap import open_service
+    from webhook.bootstrap import load_models, open_service
     from webhook.entrypoints.http_app import create_app
 
     # Opened before the server starts, so that what is wrong shows as one line and an exit status.
-    async with open_service(settings) as service:
+    async with open_service(settings, load or load_models) as service:
         app = create_app(settings.webhook_secrets, lambda: nullcontext(service))
         config = uvicorn.Config(
             app,
