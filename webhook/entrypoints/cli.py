@@ -24,6 +24,10 @@ _KEEP_ALIVE_S = 75
 
 _M_ARENA_MAX = -8  # malloc.h
 
+# After each of a network's operations the device's thread asks for the interpreter's lock again.
+# By default whoever holds it may keep it for 5 ms, and the device would wait for its next order.
+_SWITCH_INTERVAL_S = 0.0005
+
 _DEFAULT_MODEL = "briaai/RMBG-2.0"
 
 
@@ -72,6 +76,7 @@ def serve(load: "Loader | None" = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
     _share_freed_memory()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
 
     # Imported here: torch takes seconds, which --help and demo need not wait for.
     import uvloop
