@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from webhook import __version__
+from webhook.domain import EMBEDDED, MODELS
 from webhook.errors import ConfigurationError, RemovalError
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ _KEEP_ALIVE_S = 75
 GRACE_S = 5  # for jobs at a shutdown, on top of their own deadline
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-_DEFAULT_MODEL = "briaai/RMBG-2.0"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pull.add_argument(
         "model",
         nargs="?",
-        default=_DEFAULT_MODEL,
+        default=MODELS[0],
         metavar="MODEL",
-        help=f"as in the setting MODELS; by default {_DEFAULT_MODEL}",
+        help=f"as in the setting MODELS; by default {MODELS[0]}",
     )
     pull.add_argument(
         "--from",
@@ -142,7 +141,6 @@ async def _serve_until_stopped(settings: "Settings") -> None:
 
 
 def _pull(model: str, folder: Path | None) -> int:
-    from webhook.domain import EMBEDDED
     from webhook.segmentation.hub import adopt, fetch
     from webhook.segmentation.weights import known_checkpoint
 
