@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from webhook.domain import ModelIdentity, RemovalResult, SourceObject
+from webhook.domain import ModelIdentity, Priority, RemovalResult, SourceObject
 from webhook.errors import ModelNotAllowed, RemovalError, RowNotFound, SourceNotFound
 
 
@@ -48,17 +48,33 @@ class FakeSegmenter:
     error: Exception | None = None
     hangs: bool = False
     count: int = 0
+    takes_s: float = 0
+    started: int = 0
+    left: int = 0
+    at_once: int = 0
+    most_at_once: int = 0
 
     def identify(self, model: str | None) -> ModelIdentity:
         if model is not None and model not in self.names:
             raise ModelNotAllowed("This model is not served here.")
         return ModelIdentity(model or self.names[0], "r1", "float32")
 
-    async def segment(self, image: NDArray[np.uint8], model: ModelIdentity) -> NDArray[np.float32]:
-        if self.error is not None:
-            raise self.error
-        if self.hangs:
-            await asyncio.sleep(3600)
+    def prepare(self, image: NDArray[np.uint8], model: ModelIdentity) -> NDArray[np.uint8]:
+        return image
+
+    async def segment(
+        self, prepared: NDArray[np.uint8], model: ModelIdentity, priority: Priority
+    ) -> NDArray[np.float32]:
+        self.started += 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            if self.error is not None:
+                raise self.error
+            await asyncio.sleep(3600 if self.hangs else self.takes_s)
+        finally:
+            self.at_once -= 1
+            self.left += 1
         self.count += 1
         alpha = np.zeros((16, 16), np.float32)
         alpha[:, :8] = 1

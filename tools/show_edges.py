@@ -4,7 +4,6 @@ Run as `python -m tools.show_edges`. The photograph is scikit-learn's sample flo
 is the embedded model's.
 """
 
-import asyncio
 import io
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from webhook.imaging import decode, render_cutout
 from webhook.segmentation.device import choose_device
-from webhook.segmentation.segmenter import TorchSegmenter
+from webhook.segmentation.segmenter import predict, shrink
 from webhook.segmentation.weights import load_model
 
 PICTURE = Path(__file__).parent.parent / "docs/images/flower-edges.jpg"
@@ -30,8 +29,8 @@ def main() -> None:
     assert package.origin is not None
     data = (Path(package.origin).parent / "datasets/images/flower.jpg").read_bytes()
     image = decode(data, max_pixels=10**6)
-    segmenter = TorchSegmenter({"embedded": load_model("embedded", choose_device("cpu"))})
-    alpha = asyncio.run(segmenter.segment(image.rgba, segmenter.identify(None)))
+    model = load_model("embedded", choose_device("cpu"))
+    (alpha,) = predict(shrink(image.rgba, model), model)
     naive = naive_cutout(image.rgba, alpha)
     ours = Image.open(io.BytesIO(render_cutout(image, alpha).png))
 

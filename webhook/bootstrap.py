@@ -1,50 +1,35 @@
 """Settings to Service: the only place that picks implementations."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 
 from anyio import CapacityLimiter, to_thread
 
-from webhook.domain import EMBEDDED
+from webhook.budget import Budget
+from webhook.domain import EMBEDDED, RemovalResult
 from webhook.hasura.client import open_hasura
+from webhook.jobs import Jobs
 from webhook.pipeline import Service
 from webhook.segmentation.device import choose_device, compile_network
 from webhook.segmentation.segmenter import TorchSegmenter
-from webhook.segmentation.weights import LocalModel, load_model
+from webhook.segmentation.weights import LoadedModel, LocalModel, load_model
 from webhook.settings import Settings
 from webhook.storage import S3Storage, open_client
 from webhook.telemetry import log
 
+Loader = Callable[[Settings], Mapping[str, LoadedModel]]
 
-@asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[Service]:
-    """Load and warm up the models, open the connections; close them at the end.
+# Of the largest size that is allowed; of the usual one they are dozens.
+_LARGEST_SOURCES_IN_FLIGHT = 8
+
+
+def load_models(settings: Settings) -> Mapping[str, LoadedModel]:
+    """Load the models of the settings, ready on their device.
 
     Raises:
-        ConfigurationError, WeightsInvalid, StorageRejected: the service can't run like this.
+        ConfigurationError, WeightsInvalid: one can't be had.
     """
-    client = open_client()  # before the models, which take longer to load than a mistake to show
-    segmenter = await to_thread.run_sync(_load_segmenter, settings)
-    store = S3Storage(
-        client,
-        bucket=settings.s3_bucket,
-        source_prefix=settings.source_prefix,
-        max_source_bytes=settings.max_source_bytes,
-    )
-    async with open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret) as rows:
-        yield Service(
-            store=store,
-            segmenter=segmenter,
-            rows=rows,
-            target_prefix=settings.target_prefix,
-            max_pixels=settings.max_pixels,
-            job_timeout_s=settings.job_timeout_s,
-            pixel_workers=CapacityLimiter(os.cpu_count() or 1),
-        )
-
-
-def _load_segmenter(settings: Settings) -> TorchSegmenter:
     device = choose_device(settings.device)
     local = None
     if settings.local_model is not None and settings.local_model_patch_order is not None:
@@ -62,11 +47,57 @@ def _load_segmenter(settings: Settings) -> TorchSegmenter:
             precision=identity.precision,
             device=str(device.torch_device),
         )
-    segmenter = TorchSegmenter(models)
-    segmenter.warm_up()
     if EMBEDDED in models:
         log.warning(
             "embedded_model_in_use",
             note="U²-Net-P: good enough to see the service work, not RMBG-2.0's quality",
         )
-    return segmenter
+    return models
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, load: Loader = load_models) -> AsyncIterator[Service]:
+    """Load and warm up the models, open the connections; close them at the end.
+
+    Args:
+        settings: Of the environment.
+        load: Loads the models; a benchmark puts a simulated device here.
+
+    Raises:
+        ConfigurationError, WeightsInvalid, StorageRejected: the service can't run like this.
+    """
+    client = open_client()  # before the models, which take longer to load than a mistake to show
+    segmenter = TorchSegmenter(
+        await to_thread.run_sync(load, settings),
+        max_batch_size=settings.max_batch_size,
+        max_queue_depth=settings.max_jobs,
+    )
+    cores = os.cpu_count() or 1
+    store = S3Storage(
+        client,
+        bucket=settings.s3_bucket,
+        source_prefix=settings.source_prefix,
+        max_source_bytes=settings.max_source_bytes,
+    )
+    jobs: Jobs[RemovalResult] = Jobs(
+        settings.max_jobs, settings.job_timeout_s, segmenter.seconds_per_image
+    )
+    async with (
+        aclosing(segmenter),
+        open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret) as rows,
+        aclosing(jobs),
+    ):
+        await segmenter.warm_up()
+        yield Service(
+            store=store,
+            segmenter=segmenter,
+            rows=rows,
+            jobs=jobs,
+            source_bytes=Budget(_LARGEST_SOURCES_IN_FLIGHT * settings.max_source_bytes),
+            pixels=Budget(settings.max_pixels_in_flight),
+            decoders=CapacityLimiter(cores),
+            renderers=CapacityLimiter(cores),
+            target_prefix=settings.target_prefix,
+            max_pixels=settings.max_pixels,
+            job_timeout_s=settings.job_timeout_s,
+        )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from webhook import __version__
 from webhook.errors import InvalidImageId
@@ -24,12 +25,17 @@ PARAMETERS_VERSION = "2"
 _IMAGE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
+Priority = Literal["live", "backfill"]
+"""Somebody waits for it, or it is caught up on while there is room. In order: live goes first."""
+
+
 @dataclass(frozen=True, slots=True)
 class RemovalRequest:
     """One job: whose background to remove, with which model (None: the default one)."""
 
     image_id: str
     model: str | None = None
+    priority: Priority = "live"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ RemovalError
 │   └── ImageRejected       the image is hopeless: the row says so
 │       └── ImageTooLarge 413 · UnsupportedImage 422
 ├── TemporarilyUnavailable  transient, ask again
-│   └── StorageUnavailable 503 · WritebackUnavailable 503 · DeviceOutOfMemory 503
-│       ShuttingDown 503 · DeadlineExceeded 504
+│   └── Overloaded 429 · StorageUnavailable 503 · WritebackUnavailable 503
+│       DeviceOutOfMemory 503 · ShuttingDown 503 · DeadlineExceeded 504
 └── ServiceFault            ours: a bug or the set-up
     ├── InferenceFailed 500 · StorageRejected 500 · WritebackRejected 500
     └── ConfigurationError · WeightsInvalid (at start: one line, then exit)
@@ -106,10 +106,25 @@ class UnsupportedImage(ImageRejected):
 
 
 class TemporarilyUnavailable(RemovalError):
-    """Something around us is down, slow or busy; the same request may succeed later."""
+    """Something around us is down, slow or busy; the same request may succeed later.
+
+    `retry_after_s` is in how many seconds, where that is known.
+    """
 
     http_status = 503
     transient = True
+    retry_after_s: int | None = None
+
+
+class Overloaded(TemporarilyUnavailable):
+    """As many jobs as fit are in work already; `Retry-After` says when to ask again."""
+
+    code = "overloaded"
+    http_status = 429
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class StorageUnavailable(TemporarilyUnavailable):

@@ -8,8 +8,10 @@ import numpy as np
 from anyio import CapacityLimiter, fail_after, to_thread
 from numpy.typing import NDArray
 
+from webhook.budget import Budget
 from webhook.domain import (
     ModelIdentity,
+    Priority,
     RemovalRequest,
     RemovalResult,
     SourceObject,
@@ -18,7 +20,8 @@ from webhook.domain import (
     target_key,
 )
 from webhook.errors import DeadlineExceeded, ImageRejected, RemovalError, RowNotFound, ServiceFault
-from webhook.imaging import decode, render_cutout
+from webhook.imaging import SourceImage, decode, probe, render_cutout
+from webhook.jobs import Jobs
 from webhook.telemetry import CERTIFICATE_HITS, StageClock, log
 
 _RETURN = TypeVar("_RETURN")
@@ -46,8 +49,13 @@ class Segmenter(Protocol):
     def identify(self, model: str | None) -> ModelIdentity:
         """Return the model that a request asks for."""
 
-    async def segment(self, image: NDArray[np.uint8], model: ModelIdentity) -> NDArray[np.float32]:
-        """Predict the alpha matte of uint8 RGB or RGBA (H, W, 3 or 4): float32 (h, w) in [0, 1]."""
+    def prepare(self, image: NDArray[np.uint8], model: ModelIdentity) -> Any:
+        """Make what `segment` takes of uint8 RGB or RGBA (H, W, 3 or 4); runs in a thread."""
+
+    async def segment(
+        self, prepared: Any, model: ModelIdentity, priority: Priority
+    ) -> NDArray[np.float32]:
+        """Predict the alpha matte, float32 (h, w) in [0, 1]."""
 
 
 class Rows(Protocol):
@@ -65,15 +73,34 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """All that a job needs; put together by webhook/bootstrap.py."""
+    """All that a job needs; put together by webhook/bootstrap.py.
+
+    Attributes:
+        store: S3.
+        segmenter: The models.
+        rows: The table, through Hasura.
+        jobs: The jobs in work.
+        source_bytes: Budget of the bytes of all sources in work.
+        pixels: Budget of the pixels of all images in work.
+        decoders: Limits the threads that make the device's input.
+        renderers: Limits the threads that work on its output; apart, so that what feeds the device
+            does not wait behind what has left it.
+        target_prefix: Where the cut-outs go.
+        max_pixels: Of one image.
+        job_timeout_s: Deadline of one job.
+    """
 
     store: ObjectStore
     segmenter: Segmenter
     rows: Rows
+    jobs: Jobs[RemovalResult]
+    source_bytes: Budget
+    pixels: Budget
+    decoders: CapacityLimiter
+    renderers: CapacityLimiter
     target_prefix: str
     max_pixels: int
     job_timeout_s: float
-    pixel_workers: CapacityLimiter
 
 
 async def remove_background(request: RemovalRequest, service: Service) -> RemovalResult:
@@ -81,15 +108,28 @@ async def remove_background(request: RemovalRequest, service: Service) -> Remova
 
     The PNG is written before the row, and both follow from the id alone: a repeat after a crash
     in between makes the row true. If the cut-out of this very source lies there already, that is
-    all a repeat does.
+    all a repeat does. Who asks for what is in work already shares that job; a job that everybody
+    who asked has left is cancelled.
 
     Raises:
+        Overloaded: there are too many jobs already; nothing was begun.
         ImageRejected: the image is hopeless; the row says so.
         RemovalError: any other of webhook/errors.py; the row is as it was.
     """
+    model = service.segmenter.identify(request.model)
+    return await service.jobs.run(
+        (request.image_id, model.name),
+        request.priority,
+        lambda: _in_time(request, model, service),
+    )
+
+
+async def _in_time(
+    request: RemovalRequest, model: ModelIdentity, service: Service
+) -> RemovalResult:
     try:
         with fail_after(service.job_timeout_s):
-            return await _remove_background(request, service)
+            return await _remove_background(request, model, service)
     except TimeoutError as exc:
         raise DeadlineExceeded(f"Not done after {service.job_timeout_s:g} s.") from exc
     except ImageRejected as error:
@@ -97,9 +137,10 @@ async def remove_background(request: RemovalRequest, service: Service) -> Remova
         raise
 
 
-async def _remove_background(request: RemovalRequest, service: Service) -> RemovalResult:
+async def _remove_background(
+    request: RemovalRequest, model: ModelIdentity, service: Service
+) -> RemovalResult:
     clock = StageClock()
-    model = service.segmenter.identify(request.model)
     key = target_key(service.target_prefix, request.image_id)
     with clock.stage("find"):
         source = await service.store.find(request.image_id)
@@ -136,24 +177,31 @@ async def _make_cutout(
     service: Service,
     clock: StageClock,
 ) -> tuple[RemovalResult, int]:
-    with clock.stage("fetch"):
-        data = await service.store.fetch(source)
-    with clock.stage("decode"):
-        image = await _in_thread(service, decode, data, service.max_pixels)
-    with clock.stage("segment"):
-        alpha = await service.segmenter.segment(image.rgba, model)
-    with clock.stage("render"):
-        cutout = await _in_thread(service, render_cutout, image, alpha)
-    result = RemovalResult(
-        image_id=request.image_id,
-        key=key,
-        model=model.name,
-        width=cutout.width,
-        height=cutout.height,
-        coverage=cutout.coverage,
-    )
-    with clock.stage("store"):
-        await service.store.store(key, cutout.png, certificate(source, model, result))
+    async with service.source_bytes.share(source.size_bytes, request.priority):
+        with clock.stage("fetch"):
+            data = await service.store.fetch(source)
+        pixels = await _in_thread(service.decoders, probe, data, service.max_pixels)
+        async with service.pixels.share(pixels, request.priority):
+            with clock.stage("decode"):
+                image, prepared = await _in_thread(
+                    service.decoders, _decode_and_prepare, data, model, service
+                )
+            del data
+            with clock.stage("segment"):
+                alpha = await service.segmenter.segment(prepared, model, request.priority)
+            with clock.stage("render"):
+                cutout = await _in_thread(service.renderers, render_cutout, image, alpha)
+            del image
+            result = RemovalResult(
+                image_id=request.image_id,
+                key=key,
+                model=model.name,
+                width=cutout.width,
+                height=cutout.height,
+                coverage=cutout.coverage,
+            )
+            with clock.stage("store"):  # within the budgets, or a slow S3 would pile up PNGs
+                await service.store.store(key, cutout.png, certificate(source, model, result))
     return result, len(cutout.png)
 
 
@@ -170,5 +218,12 @@ async def record_failure(image_id: str, error: RemovalError, service: Service) -
         log.warning("failure_not_recorded", image_id=image_id, reason=str(unrecorded))
 
 
-async def _in_thread(service: Service, step: Callable[..., _RETURN], *args: Any) -> _RETURN:
-    return await to_thread.run_sync(step, *args, limiter=service.pixel_workers)
+def _decode_and_prepare(
+    data: bytes, model: ModelIdentity, service: Service
+) -> tuple[SourceImage, Any]:
+    image = decode(data, service.max_pixels)
+    return image, service.segmenter.prepare(image.rgba, model)
+
+
+async def _in_thread(limiter: CapacityLimiter, step: Callable[..., _RETURN], *args: Any) -> _RETURN:
+    return await to_thread.run_sync(step, *args, limiter=limiter)

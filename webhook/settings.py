@@ -67,11 +67,29 @@ class Settings(BaseSettings):
         default=False,
         description="Compile the network at start: minutes once, for a faster CUDA device",
     )
+    max_batch_size: int = Field(
+        default=8,
+        ge=1,
+        le=64,
+        description="Most images that the device runs at once; the CPU always takes one by one",
+    )
+    max_jobs: int = Field(
+        default=128,
+        ge=1,
+        description="Most jobs in work or waiting; further ones are told when to come back. Hasura "
+        "delivers 100 at once",
+    )
     max_source_bytes: int = Field(
         default=64 * 2**20, gt=0, description="Largest source object, in bytes"
     )
     max_pixels: int = Field(
         default=50_000_000, gt=0, description="Most pixels of a source image, width × height"
+    )
+    max_pixels_in_flight: int = Field(
+        default=400_000_000,
+        validate_default=True,
+        description="Most pixels of all decoded images together, at least `MAX_PIXELS`; each takes "
+        "up to 12 bytes of memory",
     )
     job_timeout_s: float = Field(
         default=90.0,
@@ -156,6 +174,13 @@ class Settings(BaseSettings):
         if order is None and info.data.get("local_model") is not None:
             raise ValueError("is not set, but LOCAL_MODEL is: columns or rows?")
         return order
+
+    @field_validator("max_pixels_in_flight")
+    @classmethod
+    def _fit_the_largest_image(cls, pixels: int, info: ValidationInfo) -> int:
+        if pixels < info.data.get("max_pixels", 0):
+            raise ValueError("must not be less than MAX_PIXELS")
+        return pixels
 
     @field_validator("target_prefix")
     @classmethod

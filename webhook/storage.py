@@ -222,7 +222,8 @@ def open_client() -> "S3Client":
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         max_pool_connections=_CONNECTIONS,
-        retries={"mode": "standard", "total_max_attempts": TRIES},
+        # Adaptive: of a store that throttles it asks less, over all threads together.
+        retries={"mode": "adaptive", "total_max_attempts": TRIES},
         # S3 checks the transfer anyway; more digests only cost.
         request_checksum_calculation=when,
         response_checksum_validation=when,

@@ -24,6 +24,17 @@ CERTIFICATE_HITS = Counter(
     "certificate_hits_total", "Jobs whose cut-out lay in S3 already: only the row was written"
 )
 IN_FLIGHT = Gauge("in_flight", "Jobs in work")
+QUEUE_DEPTH = Gauge("queue_depth", "Images that wait for the device")
+BATCH_SIZE = Histogram(
+    "batch_size", "Images per run of the device", ["model"], buckets=(1, 2, 3, 4, 6, 8, 16, 32, 64)
+)
+BATCH_SECONDS = Histogram(
+    "batch_seconds",
+    "Seconds per run of the device",
+    ["model"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+DEVICE_SECONDS = Counter("device_seconds_total", "Seconds that the device was busy", ["model"])
 
 _SPEAKING = ("webhook", "uvicorn")
 

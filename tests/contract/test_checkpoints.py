@@ -169,7 +169,8 @@ async def test_a_folder_of_ones_own_is_served_as_local(folder: Path) -> None:
     assert loaded.identity.revision == sha256_of(folder / WEIGHTS_FILE)[:12]
     segmenter = TorchSegmenter({"local": replace(loaded, input_size=64)})
     rgb = np.zeros((30, 50, 3), np.uint8)
-    alpha = await segmenter.segment(rgb, segmenter.identify(None))
+    model = segmenter.identify(None)
+    alpha = await segmenter.segment(segmenter.prepare(rgb, model), model)
     assert alpha.shape == (64, 64)
     assert alpha.min() >= 0
     assert alpha.max() <= 1

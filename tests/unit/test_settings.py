@@ -50,6 +50,14 @@ def test_all_mistakes_are_reported_together(environment: pytest.MonkeyPatch) -> 
     assert lines[2].strip() == "S3_BUCKET: is not set"
 
 
+def test_a_budget_below_the_largest_image_is_refused(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MAX_PIXELS", "500000000")
+    with pytest.raises(ConfigurationError, match="MAX_PIXELS_IN_FLIGHT: must not be less"):
+        load_settings()
+    environment.setenv("MAX_PIXELS_IN_FLIGHT", "500000000")
+    assert load_settings().max_pixels_in_flight == 500_000_000
+
+
 def test_no_mistake_shows_a_secret(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("WEBHOOK_SECRET", "hunter2")
     with pytest.raises(ConfigurationError) as caught:

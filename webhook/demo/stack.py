@@ -6,7 +6,7 @@ How each server is started is in its own module; here they are wired and ordered
 import http.client
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +87,7 @@ def demo_stack(
     folder: Path,
     *,
     models: str = "embedded",
+    service_command: Sequence[str] = ("-m", "webhook", "serve"),
     bin_dir: Path | None = None,
     service_settings: Mapping[str, str] | None = None,
     metadata: Path = _REPOSITORY / "hasura_metadata",
@@ -98,6 +99,7 @@ def demo_stack(
     Args:
         folder: An existing folder for data and logs; removed by its owner.
         models: The service's setting `MODELS`.
+        service_command: Python's arguments that start the service.
         bin_dir: Folder of another PostgreSQL's programs.
         service_settings: More settings of the service, or other values than the stack's own.
         metadata: Folder of Hasura's metadata.
@@ -124,7 +126,7 @@ def demo_stack(
         }
         # Before the slower steps below: it imports for seconds, and needs only addresses to start.
         service = _python_server(
-            "The service", ["-m", "webhook", "serve"], folder / "service.log", settings
+            "The service", list(service_command), folder / "service.log", settings
         )
         cleanup.enter_context(service.running())
         postgres = cleanup.enter_context(postgres_server(folder, bin_dir=bin_dir))

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from anyio import fail_after
+from anyio import CancelScope, create_task_group, fail_after
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import SecretStr
 from starlette.applications import Starlette
@@ -38,6 +38,7 @@ RUNSYNC_PATH = "/runsync"
 MAX_BODY_BYTES = 2**20
 BODY_TIMEOUT_S = 5
 
+_CALLER_GONE = Reply(499, {"message": "The caller has gone."}, "caller-gone")  # read by nobody
 _SHUTTING_DOWN = "This process is shutting down; ask again."
 _HTTP_ERRORS = {
     404: ("not-found", "There is nothing at this address."),
@@ -149,18 +150,31 @@ async def _answer(
 ) -> Response:
     """Check the secret, read the body, serve, and answer in JSON whatever happens."""
     with bound_contextvars(trigger=trigger, job_id=uuid.uuid4().hex), IN_FLIGHT.track_inprogress():
+        reply = _CALLER_GONE
         try:
-            presented = request.headers.get(protocol.SECRET_HEADER)
-            protocol.authorise(presented, request.app.state.secrets)
-            if not request.app.state.ready:
-                raise ShuttingDown(_SHUTTING_DOWN)
-            reply = await serve(await _read_body(request), request.app.state.service)
-        except Exception as exc:  # one job must not take others down
-            reply = refuse(_explain(exc))
+            async with create_task_group() as watch:
+                try:
+                    presented = request.headers.get(protocol.SECRET_HEADER)
+                    protocol.authorise(presented, request.app.state.secrets)
+                    if not request.app.state.ready:
+                        raise ShuttingDown(_SHUTTING_DOWN)
+                    body = await _read_body(request)
+                    watch.start_soon(_cancel_when_caller_leaves, request, watch.cancel_scope)
+                    reply = await serve(body, request.app.state.service)
+                except Exception as exc:  # one job must not take others down
+                    reply = refuse(_explain(exc))
+                watch.cancel_scope.cancel()
         except asyncio.CancelledError:  # the server's patience with the last jobs has run out
             reply = refuse(_explain(ShuttingDown(_SHUTTING_DOWN)))
         REMOVAL_REQUESTS.labels(trigger, reply.code).inc()
         return JSONResponse(reply.body, reply.status, dict(reply.headers))
+
+
+async def _cancel_when_caller_leaves(request: Request, scope: CancelScope) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    log.info("caller_gone")
+    scope.cancel()
 
 
 async def _read_body(request: Request) -> bytes:

@@ -39,7 +39,8 @@ def action_failed(error: RemovalError) -> Reply:
     if isinstance(error, TemporarilyUnavailable):
         extensions["transient"] = True
         status = 429
-    return Reply(status, {"message": str(error), "extensions": extensions}, error.code)
+    body = {"message": str(error), "extensions": extensions}
+    return Reply(status, body, error.code, _retry_after(error))
 
 
 def runsync_done(result: RemovalResult) -> Reply:
@@ -49,7 +50,7 @@ def runsync_done(result: RemovalResult) -> Reply:
 
 def runsync_failed(error: RemovalError) -> Reply:
     """Answer a caller of the ancestor's contract: text only, an object is a failure there."""
-    return Reply(error.http_status, {"error": str(error)}, error.code)
+    return Reply(error.http_status, {"error": str(error)}, error.code, _retry_after(error))
 
 
 def event_done(result: RemovalResult) -> Reply:
@@ -102,8 +103,16 @@ def event_failed(error: RemovalError, verdict: Verdict, delivery: Delivery | Non
         return Reply(200, body, error.code)
     if verdict == "retry":
         return Reply(error.http_status, body, error.code)
-    retry_after = str(retry_after_s(delivery.current_retry))
-    return Reply(503, body, error.code, {"Retry-After": retry_after})
+    # A wait that is known needs no growing: with it a device would idle while rows wait.
+    headers = _retry_after(error) or {"Retry-After": str(retry_after_s(delivery.current_retry))}
+    return Reply(503, body, error.code, headers)
+
+
+def _retry_after(error: RemovalError) -> Mapping[str, str]:
+    """Return the header, if it is known when to ask again."""
+    if isinstance(error, TemporarilyUnavailable) and error.retry_after_s is not None:
+        return {"Retry-After": str(error.retry_after_s)}
+    return {}
 
 
 def _failed_body(error: RemovalError) -> Mapping[str, Any]:

@@ -3,6 +3,8 @@
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +50,12 @@ class SourceImage:
     has_alpha: bool
 
 
+def probe(data: bytes, max_pixels: int) -> int:
+    """Return how many pixels `decode` would return; raises as it does, by the header alone."""
+    with _opened(data, max_pixels) as image:
+        return image.width * image.height
+
+
 def decode(data: bytes, max_pixels: int) -> SourceImage:
     """Decode the first frame of a JPEG, PNG, GIF or WEBP, told by its content.
 
@@ -55,6 +63,12 @@ def decode(data: bytes, max_pixels: int) -> SourceImage:
         ImageTooLarge: the header names more than `max_pixels`; no pixel is decoded then.
         UnsupportedImage: it is none of these, or damaged.
     """
+    with _opened(data, max_pixels) as image:
+        return _decode(image, data)
+
+
+@contextmanager
+def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     try:
         with Image.open(BoundedReader(data), formats=FORMATS) as image:
             width, height = image.size
@@ -62,7 +76,7 @@ def decode(data: bytes, max_pixels: int) -> SourceImage:
                 raise ImageTooLarge(
                     f"The image has {width} × {height} pixels; at most {max_pixels:,} are allowed."
                 )
-            return _decode(image, data)
+            yield image
     except UnidentifiedImageError as exc:
         raise UnsupportedImage("The file is no JPEG, PNG, GIF or WEBP image.") from exc
     except _DAMAGE as exc:

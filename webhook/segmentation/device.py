@@ -24,6 +24,11 @@ class Device:
         return self.torch_device.type == "cuda"
 
     @property
+    def gains_from_batches(self) -> bool:
+        """Whether several images at once are faster than one by one; a CPU's cores are busy."""
+        return self.torch_device.type != "cpu"
+
+    @property
     def precision(self) -> str:
         """The type's name, for certificates."""
         return str(self.dtype).removeprefix("torch.")
@@ -36,6 +41,10 @@ class Device:
     def stage(self, pixels: torch.Tensor) -> torch.Tensor:
         """Put uint8 pixels where a copy to the device can start without waiting."""
         return pixels.pin_memory() if self.is_cuda else pixels
+
+    def receive(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Copy pixels to the device, without waiting for it if they were staged."""
+        return pixels.to(self.torch_device, non_blocking=True)
 
 
 def choose_device(wanted: str) -> Device:

@@ -1,15 +1,17 @@
-"""An image to its alpha matte: shrink, normalise, forward, sigmoid; one thread owns the device."""
+"""An image to its alpha matte: shrink, normalise, forward, sigmoid.
 
-import os
-from collections.abc import Mapping
+How concurrent calls become batches is in batcher.py.
+"""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from anyio import CapacityLimiter, to_thread
 from numpy.typing import NDArray
 
-from webhook.domain import ModelIdentity
+from webhook.domain import ModelIdentity, Priority
 from webhook.errors import DeviceOutOfMemory, InferenceFailed, ModelNotAllowed
+from webhook.segmentation.batcher import Batcher
 from webhook.segmentation.device import out_of_memory_as_ours
 from webhook.segmentation.weights import LoadedModel
 
@@ -20,10 +22,29 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 class TorchSegmenter:
     """The models that may be asked for, the first of them by default."""
 
-    def __init__(self, models: Mapping[str, LoadedModel]) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, LoadedModel],
+        *,
+        max_batch_size: int = 1,
+        max_queue_depth: int = 128,
+    ) -> None:
+        """Take models that are loaded.
+
+        Args:
+            models: By name.
+            max_batch_size: Where the device gains from batches.
+            max_queue_depth: More waiting images than this are refused.
+        """
         self._models = models
-        self._device_thread = CapacityLimiter(1)
-        self._preparing = CapacityLimiter(os.cpu_count() or 1)
+        self._batcher = Batcher(
+            self._run,
+            {
+                name: max_batch_size if loaded.device.gains_from_batches else 1
+                for name, loaded in models.items()
+            },
+            max_queue_depth,
+        )
 
     def identify(self, model: str | None) -> ModelIdentity:
         """Return what will be run for a request that names `model`.
@@ -38,12 +59,27 @@ class TorchSegmenter:
             raise ModelNotAllowed(f"This model is not served here; these are: {allowed}.")
         return self._models[model].identity
 
-    async def segment(self, image: NDArray[np.uint8], model: ModelIdentity) -> NDArray[np.float32]:
-        """Predict the alpha matte of one image, at the network's own size.
+    def prepare(self, image: NDArray[np.uint8], model: ModelIdentity) -> torch.Tensor:
+        """Shrink an image for `segment`; call it in a thread.
 
         Args:
             image: uint8 RGB or RGBA (H, W, 3 or 4), of any size.
             model: from `identify`.
+
+        Returns:
+            uint8 (1, 3, S, S), where the device can take it from.
+        """
+        return shrink(image, self._models[model.name])
+
+    async def segment(
+        self, prepared: torch.Tensor, model: ModelIdentity, priority: Priority = "live"
+    ) -> NDArray[np.float32]:
+        """Predict the alpha matte of one image, at the network's own size.
+
+        Args:
+            prepared: from `prepare`.
+            model: from `identify`.
+            priority: Whose turn it is.
 
         Returns:
             float32 (S, S) in [0, 1]: the sigmoid's values, not stretched.
@@ -51,16 +87,36 @@ class TorchSegmenter:
         Raises:
             DeviceOutOfMemory: the device has no room for it now.
             InferenceFailed: the network raised an error, or gave no numbers.
+            Overloaded, ShuttingDown: it won't be run here now.
         """
-        loaded = self._models[model.name]
-        pixels = await to_thread.run_sync(shrink, image, loaded, limiter=self._preparing)
-        mattes = await to_thread.run_sync(predict, pixels, loaded, limiter=self._device_thread)
-        return mattes[0]
+        return await self._batcher.submit(model.name, prepared, priority)
 
-    def warm_up(self) -> None:
-        """Run every model once, so that the first image does not pay for it."""
-        for loaded in self._models.values():
-            predict(torch.zeros(1, 3, loaded.input_size, loaded.input_size).byte(), loaded)
+    def seconds_per_image(self) -> float:
+        """Return how long the device lately took for an image; 0 before the first."""
+        return self._batcher.seconds_per_item()
+
+    async def warm_up(self) -> None:
+        """Run every model, on CUDA with every size of batch: later no image pays for a first."""
+        for name, loaded in self._models.items():
+            blank = torch.zeros(1, 3, loaded.input_size, loaded.input_size, dtype=torch.uint8)
+            largest = self._batcher.max_batch_size(name) if loaded.device.is_cuda else 1
+            for size in range(1, largest + 1):
+                await self._batcher.run_now(name, [blank] * size)
+
+    async def aclose(self) -> None:
+        """Fail whoever waits, and wait for the batch that runs."""
+        await self._batcher.aclose()
+
+    def _run(self, name: str, images: Sequence[torch.Tensor]) -> Sequence[NDArray[np.float32]]:
+        loaded = self._models[name]
+        with out_of_memory_as_ours():
+            # One by one: put together before, they would be pinned no more, and copied at a wait.
+            received = [loaded.device.receive(image) for image in images]
+            pixels = torch.cat(received) if len(received) > 1 else received[0]
+        alphas, fitted = predict_fitting(pixels, loaded)
+        if fitted < len(images):
+            self._batcher.limit(name, fitted)
+        return alphas
 
 
 def shrink(image: NDArray[np.uint8], loaded: LoadedModel) -> torch.Tensor:
@@ -81,8 +137,15 @@ def shrink(image: NDArray[np.uint8], loaded: LoadedModel) -> torch.Tensor:
     return loaded.device.stage(resized[:, :3].contiguous())
 
 
-@torch.inference_mode()
 def predict(pixels: torch.Tensor, loaded: LoadedModel) -> list[NDArray[np.float32]]:
+    """Do as `predict_fitting`; return the mattes alone."""
+    return predict_fitting(pixels, loaded)[0]
+
+
+@torch.inference_mode()
+def predict_fitting(
+    pixels: torch.Tensor, loaded: LoadedModel
+) -> tuple[list[NDArray[np.float32]], int]:
     """Run a batch, in halves if it does not fit into the device's memory.
 
     Args:
@@ -90,7 +153,8 @@ def predict(pixels: torch.Tensor, loaded: LoadedModel) -> list[NDArray[np.float3
         loaded: the network to run.
 
     Returns:
-        B alpha mattes, float32 (S, S) in [0, 1], in the order of `pixels`.
+        B alpha mattes, float32 (S, S) in [0, 1], in the order of `pixels`; and the size of the
+        largest part of the batch that was run at once.
 
     Raises:
         DeviceOutOfMemory: not even one image fits.
@@ -98,29 +162,33 @@ def predict(pixels: torch.Tensor, loaded: LoadedModel) -> list[NDArray[np.float3
     """
     try:
         with out_of_memory_as_ours():
-            return _forward(pixels, loaded)
+            return _forward(pixels, loaded), len(pixels)
     except DeviceOutOfMemory:
         if len(pixels) == 1:
             raise
     middle = len(pixels) // 2
-    return predict(pixels[:middle], loaded) + predict(pixels[middle:], loaded)
+    first, first_fitted = predict_fitting(pixels[:middle], loaded)
+    second, second_fitted = predict_fitting(pixels[middle:], loaded)
+    return first + second, max(first_fitted, second_fitted)
 
 
 def _forward(pixels: torch.Tensor, loaded: LoadedModel) -> list[NDArray[np.float32]]:
     device = loaded.device
     try:
-        on_device = pixels.to(device.torch_device, non_blocking=True)
+        on_device = device.receive(pixels)
         mean = torch.tensor(IMAGE_MEAN, device=device.torch_device).view(1, 3, 1, 1)
         std = torch.tensor(IMAGE_STD, device=device.torch_device).view(1, 3, 1, 1)
         pixel_values = (on_device.float() / 255 - mean) / std  # B, 3, S, S
         logits = loaded.network(
             pixel_values.to(device.dtype, memory_format=torch.channels_last)
         )  # B, 1, S, S
-        alphas = logits[:, 0].float().sigmoid().cpu().numpy()
+        alphas = loaded.activation(logits[:, 0].float())
+        all_numbers = bool(alphas.sum().isfinite())  # of [0, 1], so it can't overflow
+        mattes: list[NDArray[np.float32]] = list(alphas.cpu().numpy())
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as exc:  # torch's own class for whatever goes wrong inside it
         raise InferenceFailed("The network failed on this image.") from exc
-    if not np.isfinite(alphas).all():
+    if not all_numbers:
         raise InferenceFailed("The network gave no numbers for this image.")
-    return list(alphas)
+    return mattes

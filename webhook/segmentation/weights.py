@@ -1,9 +1,11 @@
 """Which models there are, and how each is found, verified, loaded and placed on the device."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from webhook.domain import EMBEDDED, LOCAL, MODELS, ModelIdentity
 from webhook.errors import ConfigurationError
@@ -32,12 +34,14 @@ class LoadedModel:
         network: (B, 3, S, S), normalised by ImageNet's mean and std, to logits (B, 1, S, S).
         input_size: S, in pixels.
         device: where the network is, and the type of its input.
+        activation: logits, in float32, to alpha.
     """
 
     identity: ModelIdentity
     network: nn.Module
     input_size: int
     device: Device
+    activation: Callable[[Tensor], Tensor] = torch.sigmoid
 
 
 def load_model(name: str, device: Device, local: LocalModel | None = None) -> LoadedModel:

@@ -9,12 +9,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, fail_after
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from tests.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
 from tests.unit.hasura.test_protocol import IMAGE_ID, action_body, event_body, event_part
+from webhook.budget import Budget
 from webhook.domain import RemovalResult
 from webhook.entrypoints.http_app import ACTION_PATH, EVENT_PATH, RUNSYNC_PATH, create_app
 from webhook.errors import (
@@ -24,6 +25,7 @@ from webhook.errors import (
     StorageUnavailable,
     WritebackUnavailable,
 )
+from webhook.jobs import Jobs
 from webhook.pipeline import Service
 
 SECRET = "the-secret-of-these-tests"
@@ -39,6 +41,8 @@ class House:
     segmenter: FakeSegmenter = field(default_factory=FakeSegmenter)
     rows: FakeRows = field(default_factory=lambda: FakeRows(owners={IMAGE_ID: "u1"}))
     job_timeout_s: float = 10
+    max_jobs: int = 100
+    seconds_per_job: float = 0
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Service]:
@@ -46,10 +50,14 @@ class House:
             store=self.store,
             segmenter=self.segmenter,
             rows=self.rows,
+            jobs=Jobs(self.max_jobs, self.job_timeout_s, lambda: self.seconds_per_job),
+            source_bytes=Budget(2**20),
+            pixels=Budget(10_000),
             target_prefix="img/",
             max_pixels=10_000,
             job_timeout_s=self.job_timeout_s,
-            pixel_workers=CapacityLimiter(1),
+            decoders=CapacityLimiter(1),
+            renderers=CapacityLimiter(1),
         )
 
     def is_untouched(self) -> bool:
@@ -336,6 +344,116 @@ def test_a_job_past_its_deadline_asks_for_a_retry(house: House) -> None:
     with TestClient(create_app([SecretStr(SECRET)], house.open)) as client:
         answer = client.post(ACTION_PATH, json=action_body(), headers={"x-webhook-secret": SECRET})
     assert (answer.status_code, answer.json()["extensions"]["code"]) == (429, "deadline-exceeded")
+
+
+@asynccontextmanager
+async def calls(house: House) -> AsyncIterator[httpx2.AsyncClient]:
+    """Open the house in this loop, for calls at the same time."""
+    app = create_app([SecretStr(SECRET)], house.open)
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=app),
+            base_url="http://webhook",
+            headers={"x-webhook-secret": SECRET},
+        ) as client,
+    ):
+        yield client
+
+
+async def until_started(house: House, count: int) -> None:
+    with fail_after(5):
+        while house.segmenter.started < count:
+            await asyncio.sleep(0.005)
+
+
+async def test_a_full_house_answers_at_once_and_says_when_to_come_back(house: House) -> None:
+    house.segmenter.hangs = True
+    house.max_jobs = 1
+    house.seconds_per_job = 7
+    async with calls(house) as client:
+        busy = asyncio.create_task(
+            client.post(RUNSYNC_PATH, json={"input": {"id": IMAGE_ID, "model": "other"}})
+        )
+        await until_started(house, 1)
+        action = await client.post(ACTION_PATH, json=action_body())
+        event, later = [
+            await client.post(EVENT_PATH, json=event_body(delivery_info={"current_retry": retry}))
+            for retry in (0, 3)
+        ]
+        runsync = await client.post(RUNSYNC_PATH, json={"input": {"id": IMAGE_ID}})
+        assert house.segmenter.started == 1
+        busy.cancel()
+        await busy
+    assert (action.status_code, action.headers["retry-after"]) == (429, "7")
+    assert action.json()["extensions"] == {"code": "overloaded", "transient": True}
+    assert (event.status_code, event.headers["retry-after"]) == (503, "7")
+    assert later.headers["retry-after"] == "7"
+    assert (runsync.status_code, runsync.headers["retry-after"]) == (429, "7")
+    assert house.is_untouched()
+
+
+async def test_callers_of_every_door_share_one_computation(house: House) -> None:
+    house.segmenter.takes_s = 0.2
+    async with calls(house) as client:
+        answers = await asyncio.gather(
+            client.post(ACTION_PATH, json=action_body()),
+            client.post(EVENT_PATH, json=event_body()),
+            *(client.post(RUNSYNC_PATH, json={"input": {"id": IMAGE_ID}}) for _ in range(5)),
+        )
+    assert {answer.status_code for answer in answers} == {200}
+    assert house.segmenter.started == 1
+
+
+async def post_and_leave(house: House, bodies: list[Any]) -> None:
+    """Speak ASGI as a server whose clients hang up when the device has their image."""
+    app = create_app([SecretStr(SECRET)], house.open)
+
+    async def call(body: Any) -> None:
+        messages = [{"type": "http.request", "body": json.dumps(body).encode()}]
+
+        async def receive() -> Any:
+            if messages:
+                return messages.pop()
+            await until_started(house, 1)
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            pass
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": EVENT_PATH,
+            "headers": [(b"x-webhook-secret", SECRET.encode())],
+            "query_string": b"",
+        }
+        await app(scope, receive, send)
+
+    async with app.router.lifespan_context(app):
+        with fail_after(5):
+            await asyncio.gather(*(call(body) for body in bodies))
+
+
+async def test_a_job_whose_callers_have_all_gone_is_given_up(house: House) -> None:
+    house.segmenter.hangs = True
+    await post_and_leave(house, [event_body(), event_body()])
+    assert (house.segmenter.started, house.segmenter.left) == (1, 1)
+    assert house.is_untouched()
+
+
+async def test_pictures_that_do_not_fit_into_the_budget_together_wait(house: House) -> None:
+    ids = [f"large-{n}" for n in range(5)]
+    for image_id in ids:
+        house.store.sources[image_id] = make_image((90, 60))
+        house.rows.owners[image_id] = "u1"
+    house.segmenter.takes_s = 0.02
+    async with calls(house) as client:
+        answers = await asyncio.gather(
+            *(client.post(RUNSYNC_PATH, json={"input": {"id": image_id}}) for image_id in ids)
+        )
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert house.segmenter.most_at_once == 1
 
 
 def test_health_readiness_and_metrics_need_no_secret(client: TestClient) -> None:

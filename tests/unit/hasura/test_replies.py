@@ -9,6 +9,7 @@ from webhook.errors import (
     InferenceFailed,
     InvalidPayload,
     ModelNotAllowed,
+    Overloaded,
     RemovalError,
     RowNotFound,
     SourceNotFound,
@@ -56,6 +57,7 @@ def delivery(retry: int = 0, age: timedelta = timedelta()) -> Delivery:
         (WritebackRejected("x"), "retry", "give up", "give up"),
         (StorageUnavailable("x"), "retry later", "retry later", "give up"),
         (WritebackUnavailable("x"), "retry later", "retry later", "give up"),
+        (Overloaded("x"), "retry later", "retry later", "give up"),
         (DeadlineExceeded("x"), "retry later", "retry later", "give up"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, RemovalError) else value,
@@ -98,6 +100,14 @@ def test_an_outage_asks_for_a_later_try_that_grows_with_the_retries() -> None:
         assert reply.status == 503
         waits.append(int(reply.headers["Retry-After"]))
     assert waits == [10, 20, 40, 600]
+
+
+def test_a_wait_that_is_known_is_told_and_does_not_grow() -> None:
+    full = Overloaded("full", retry_after_s=30)
+    for retry in (0, 5):
+        assert event_failed(full, "retry later", delivery(retry)).headers == {"Retry-After": "30"}
+    assert action_failed(full).headers == runsync_failed(full).headers == {"Retry-After": "30"}
+    assert not action_failed(StorageUnavailable("down")).headers
 
 
 def test_retry_after_is_a_positive_number_for_any_count() -> None:

@@ -19,8 +19,8 @@ from tests.images import (
     png,
     saved,
 )
-from webhook.errors import UnsupportedImage
-from webhook.imaging import decode
+from webhook.errors import ImageTooLarge, UnsupportedImage
+from webhook.imaging import decode, probe
 
 MAX_PIXELS = 1_000_000
 SMOOTH = np.asarray(Image.linear_gradient("L").resize((40, 30)))
@@ -48,6 +48,16 @@ def test_a_jpeg_has_the_pixels_of_libjpeg(how: dict[str, Any]) -> None:
 def test_a_grey_jpeg_has_three_equal_channels() -> None:
     data = saved(PHOTO, "JPEG", "L", quality=95)
     assert np.array_equal(rgb_of(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP"])
+def test_a_probe_tells_the_pixels_and_refuses_what_decoding_refuses(file_format: str) -> None:
+    data = saved(PHOTO, file_format)
+    assert probe(data, 1200) == 40 * 30
+    with pytest.raises(ImageTooLarge):
+        probe(data, 1199)
+    with pytest.raises(UnsupportedImage):
+        probe(data[:6], 1200)
 
 
 def inks() -> Pixels:

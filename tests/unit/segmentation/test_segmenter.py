@@ -1,3 +1,6 @@
+import asyncio
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -37,7 +40,8 @@ def segmenter(**networks: nn.Module) -> TorchSegmenter:
 async def test_a_matte_has_the_networks_size_and_the_sigmoids_values() -> None:
     service = segmenter(bright=Brightness())
     rgb = np.full((5, 9, 3), 255, np.uint8)
-    alpha = await service.segment(rgb, service.identify(None))
+    model = service.identify(None)
+    alpha = await service.segment(service.prepare(rgb, model), model)
     expected = torch.tensor(
         [(1 - mean) / std for mean, std in zip(IMAGE_MEAN, IMAGE_STD, strict=True)]
     ).mean()
@@ -60,8 +64,52 @@ def test_a_model_outside_the_allow_list_is_refused(name: str) -> None:
 
 async def test_a_failing_network_is_an_error_of_ours() -> None:
     service = segmenter(broken=Broken())
+    model = service.identify(None)
+    prepared = service.prepare(np.zeros((4, 4, 3), np.uint8), model)
     with pytest.raises(InferenceFailed):
-        await service.segment(np.zeros((4, 4, 3), np.uint8), service.identify(None))
+        await service.segment(prepared, model)
+
+
+class SmallDevice(nn.Module):
+    """A GPU, as far as the batcher can tell, with room for some images."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.batches: list[int] = []
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        self.batches.append(len(pixel_values))
+        time.sleep(0.05)
+        if len(pixel_values) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return torch.zeros(len(pixel_values), 1, 16, 16)
+
+
+async def segment_together(service: TorchSegmenter, count: int) -> None:
+    model = service.identify(None)
+    prepared = service.prepare(np.zeros((4, 4, 3), np.uint8), model)
+    await asyncio.gather(*(service.segment(prepared, model) for _ in range(count)))
+
+
+async def test_the_size_of_batch_that_fits_is_remembered() -> None:
+    network = SmallDevice(room=2)
+    elsewhere = Device(torch.device("meta"), torch.float32)
+    loaded = LoadedModel(ModelIdentity("small", "r1", "none"), network, 16, elsewhere)
+    service = TorchSegmenter({"small": loaded}, max_batch_size=4)
+    await segment_together(service, 9)
+    assert network.batches == [4, 2, 2, 2, 2, 1]
+    await service.aclose()
+
+
+async def test_the_processor_takes_one_image_at_a_time() -> None:
+    network = SmallDevice(room=1)
+    loaded = LoadedModel(ModelIdentity("cpu", "r1", "float32"), network, 16, CPU)
+    service = TorchSegmenter({"cpu": loaded}, max_batch_size=8)
+    await service.warm_up()
+    await segment_together(service, 3)
+    assert network.batches == [1, 1, 1, 1]
+    await service.aclose()
 
 
 def test_shrinking_is_the_model_cards() -> None:
