@@ -7,7 +7,6 @@ the same generated weights and run in turn, so that a change in the machine's lo
 import argparse
 import json
 import multiprocessing
-import os
 import statistics
 import tempfile
 import time
@@ -109,9 +108,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="counted runs of each network")
     options = parser.parse_args()
 
-    # A waiting thread sleeps instead of spinning: with other work on the machine, spinning costs
-    # both networks many times what they compute. Read when a worker loads its OpenMP.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     where = f"{describe_machine()}, torch {torch.__version__}"
     print(f"{options.config}, {options.size} x {options.size}, on {where}")
     with tempfile.TemporaryDirectory() as folder:

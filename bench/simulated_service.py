@@ -50,6 +50,17 @@ def ellipse(size: int) -> torch.Tensor:
     return ((1 - distance) * size / 8).clamp(-12, 12)[None, None]
 
 
+def simulated_model(name: str, batch_s: float, image_s: float) -> LoadedModel:
+    """Return a model on the simulated device."""
+    return LoadedModel(
+        ModelIdentity(name, "simulated", "none"),
+        SleepingNetwork(batch_s, image_s),
+        NETWORK_PX,
+        _NOWHERE,
+        activation=torch.positive,
+    )
+
+
 def run() -> int:
     """Serve with the settings of the environment."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -58,15 +69,8 @@ def run() -> int:
     options = parser.parse_args()
 
     def load(settings: "Settings") -> Mapping[str, LoadedModel]:
-        network = SleepingNetwork(options.batch_s, options.image_s)
         return {
-            name: LoadedModel(
-                ModelIdentity(name, "simulated", "none"),
-                network,
-                NETWORK_PX,
-                _NOWHERE,
-                activation=torch.positive,
-            )
+            name: simulated_model(name, options.batch_s, options.image_s)
             for name in settings.models
         }
 

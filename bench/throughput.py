@@ -24,18 +24,18 @@ import torch
 from PIL import Image
 
 from bench import load
-from bench.simulated_service import NETWORK_PX, SleepingNetwork
+from bench.simulated_service import NETWORK_PX, SleepingNetwork, simulated_model
 from webhook.demo.stack import Stack
 from webhook.entrypoints.http_app import EVENT_PATH
 from webhook.hasura.client import DOCUMENTS, ROLE
 from webhook.hasura.protocol import SECRET_HEADER
-from webhook.segmentation.segmenter import IMAGE_MEAN, IMAGE_STD
+from webhook.segmentation.segmenter import IMAGE_MEAN, IMAGE_STD, predict
 
 IN_FLIGHT = 32
 MEGAPIXELS = 2
 HEALTH_INTERVAL_S = 0.05
 IDLE_PAUSE_S = 0.1  # as long as the engine waits between write-backs of single deliveries
-S3_AND_IMAGE_STAGES = ("find", "fetch", "decode", "render", "store")
+S3_AND_IMAGE_STAGES = ("find", "check", "fetch", "probe", "decode", "render", "store")
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def measure_added_ms(stack: Stack, profile: Profile, jpegs: Sequence[bytes]) -> 
     walls_s = deliver_one_by_one(stack, image_ids)
     lines = [json.loads(line) for line in stack.service.log.read_text().splitlines()]
     told = {line["image_id"]: line for line in lines if line["event"] == "removal_finished"}
-    device_ms = 1000 * (profile.batch_s + profile.image_s)
+    device_ms = measure_device_ms(profile)
     ours_and_engine_ms = []
     for image_id, wall_s in zip(image_ids, walls_s, strict=True):
         elsewhere_ms = sum(told[image_id][f"{name}_ms"] for name in S3_AND_IMAGE_STAGES)
@@ -204,10 +204,24 @@ def measure_added_ms(stack: Stack, profile: Profile, jpegs: Sequence[bytes]) -> 
     with_engine_ms = statistics.median(ours_and_engine_ms)
     return {
         "answer": 1000 * statistics.median(walls_s),
+        "device": device_ms,
         "added": with_engine_ms - engine_ms,
         "engine": engine_ms,
         "added with the engine": with_engine_ms,
     }
+
+
+def measure_device_ms(profile: Profile) -> float:
+    """Return the median of what the device's thread does with one image, without the service."""
+    model = simulated_model(load.DEFAULT_MODEL, profile.batch_s, profile.image_s)
+    pixels = torch.zeros(1, 3, NETWORK_PX, NETWORK_PX, dtype=torch.uint8)
+    seconds = []
+    for _ in range(20):
+        time.sleep(IDLE_PAUSE_S)
+        started = time.perf_counter()
+        predict(pixels, model)
+        seconds.append(time.perf_counter() - started)
+    return 1000 * statistics.median(seconds)
 
 
 def measure_engine_ms(stack: Stack, image_ids: Sequence[str]) -> float:

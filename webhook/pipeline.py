@@ -180,7 +180,8 @@ async def _make_cutout(
     async with service.source_bytes.share(source.size_bytes, request.priority):
         with clock.stage("fetch"):
             data = await service.store.fetch(source)
-        pixels = await _in_thread(service.decoders, probe, data, service.max_pixels)
+        with clock.stage("probe"):
+            pixels = await _in_thread(service.decoders, probe, data, service.max_pixels)
         async with service.pixels.share(pixels, request.priority):
             with clock.stage("decode"):
                 image, prepared = await _in_thread(

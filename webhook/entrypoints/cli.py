@@ -2,6 +2,7 @@
 
 import argparse
 import ctypes
+import gc
 import math
 import os
 import signal
@@ -134,6 +135,10 @@ async def _serve_until_stopped(settings: "Settings", load: "Loader | None") -> N
 
     # Opened before the server starts, so that what is wrong shows as one line and an exit status.
     async with open_service(settings, load or load_models) as service:
+        # What libraries and models made lives until the end: to search it for garbage again and
+        # again would stop every thread for a tenth of a second each time.
+        gc.collect()
+        gc.freeze()
         app = create_app(
             settings.webhook_secrets,
             lambda: nullcontext(service),

@@ -4,6 +4,7 @@ How concurrent calls become batches is in batcher.py.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -176,9 +177,8 @@ def _forward(pixels: torch.Tensor, loaded: LoadedModel) -> list[NDArray[np.float
     device = loaded.device
     try:
         on_device = device.receive(pixels)
-        mean = torch.tensor(IMAGE_MEAN, device=device.torch_device).view(1, 3, 1, 1)
-        std = torch.tensor(IMAGE_STD, device=device.torch_device).view(1, 3, 1, 1)
-        pixel_values = (on_device.float() / 255 - mean) / std  # B, 3, S, S
+        mean, std = _mean_and_std(device.torch_device)
+        pixel_values = (on_device - mean) / std  # B, 3, S, S
         logits = loaded.network(
             pixel_values.to(device.dtype, memory_format=torch.channels_last)
         )  # B, 1, S, S
@@ -192,3 +192,10 @@ def _forward(pixels: torch.Tensor, loaded: LoadedModel) -> list[NDArray[np.float
     if not all_numbers:
         raise InferenceFailed("The network gave no numbers for this image.")
     return mattes
+
+
+@cache
+def _mean_and_std(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return both for pixels of 0 to 255; kept there, as a copy would make the device wait."""
+    mean, std = (torch.tensor(values) * 255 for values in (IMAGE_MEAN, IMAGE_STD))
+    return mean.view(1, 3, 1, 1).to(device), std.view(1, 3, 1, 1).to(device)

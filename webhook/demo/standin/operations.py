@@ -3,6 +3,7 @@
 import inspect
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import httpx2
@@ -60,15 +61,7 @@ class Operations:
     async def _run(self, request: Any, session: Session) -> Any:
         query, variables, name = _parts(request)
         schema = self._schema(session.role)
-        try:
-            document = parse(query)
-        except GraphQLSyntaxError as error:
-            message = "not a valid graphql query"
-            raise EngineError(message, "validation-failed", "$.query") from error
-        operation = _operation(document, name)
-        _check_root(schema, operation)
-        if errors := validate(schema, document, max_errors=1):
-            raise translated(errors[0], document)
+        document, operation = _checked(schema, query, name)
         _check_variables(operation, variables)
         is_mutation = operation.operation is OperationType.MUTATION
         work = Work(self._pool, session, query, is_mutation=is_mutation)
@@ -90,6 +83,22 @@ class Operations:
                 role, self._metadata, self._tables, self._client
             )
         return self._schemas[role]
+
+
+@lru_cache(maxsize=256)  # as graphql-engine keeps the plans of what it is asked again and again
+def _checked(
+    schema: GraphQLSchema, query: str, name: str | None
+) -> tuple[DocumentNode, OperationDefinitionNode]:
+    try:
+        document = parse(query)
+    except GraphQLSyntaxError as error:
+        message = "not a valid graphql query"
+        raise EngineError(message, "validation-failed", "$.query") from error
+    operation = _operation(document, name)
+    _check_root(schema, operation)
+    if errors := validate(schema, document, max_errors=1):
+        raise translated(errors[0], document)
+    return document, operation
 
 
 def _parts(request: Any) -> tuple[str, dict[str, Any], str | None]:
