@@ -53,7 +53,8 @@ class EdgeColours:
         """
         height, width = rgba.shape[:2]
         pixels = _sampled(rgba.view(np.uint32)[:, :, 0]).view(np.uint8)
-        samples = pixels.reshape(_SAMPLES, _SAMPLES, 4).transpose(2, 0, 1).astype(np.float32)
+        planes = pixels.reshape(_SAMPLES, _SAMPLES, 4).transpose(2, 0, 1)
+        samples = planes.astype(np.float32, order="C")
         alpha = _sampled(levels).astype(np.float32) / OPAQUE
         colours, seen = samples[:3], samples[3] / OPAQUE
 
