@@ -108,7 +108,8 @@ def test_the_packages_can_be_installed_together(installation: str, tmp_path: Pat
 
 
 def test_make_image_fills_in_what_the_dockerfile_asks_for(image: Image) -> None:
-    command = ["make", "--dry-run", "image", "WEIGHTS=embedded", "HF_TOKEN=hf_secret"]
+    command = ["make", "--dry-run", "--no-print-directory", "image"]
+    command += ["WEIGHTS=embedded", "HF_TOKEN=hf_secret"]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     (build,) = finished.stdout.replace("\\\n", "").splitlines()
     arguments = dict(given.split("=") for given in flags(build, "--build-arg"))
