@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check audit fix serve bench-network lock clean
+.PHONY: help demo test unit check audit fix serve image bench-network lock clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,6 +10,10 @@ ONCE ?=
 CONFIG ?= swin_l
 SIZE ?= 512
 BENCH_VENV := .venv-bench
+IMAGE ?= hasura-background-removal
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' webhook/__init__.py)
+WEIGHTS ?=
+HUB_SECRET := --secret id=HF_TOKEN,env=HF_TOKEN
 
 help:  ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +54,11 @@ fix: $(VENV)/.ready  ## Format, and fix what can be fixed
 serve: $(VENV)/.ready  ## Serve with the settings of the environment
 	@$(BIN)/python -m webhook serve
 
+image:  ## Build the container image (WEIGHTS=briaai/RMBG-2.0: with its weights, by HF_TOKEN)
+	docker build --platform linux/amd64 --tag $(IMAGE):$(VERSION) \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+		--build-arg WEIGHTS="$(WEIGHTS)" $(if $(HF_TOKEN),$(HUB_SECRET)) .
+
 $(BENCH_VENV)/.ready: requirements-bench.txt
 	@echo "Setting up $(BENCH_VENV) (once; 5.5 GB) ..."
 	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
@@ -64,6 +73,10 @@ lock: $(VENV)/.ready  ## Write the hashed requirements from the *.in files
 		$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-package torch \
 			--custom-compile-command 'make lock' $(FIND_LINKS) $$name.in -o $$name.txt; \
 	done
+	@# torch as the image has it: the public wheels for CUDA, whatever PIP_FIND_LINKS holds.
+	@$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 \
+		--python-platform x86_64-manylinux_2_28 --custom-compile-command 'make lock' \
+		-c requirements.txt requirements-torch.txt -o requirements-cuda.txt
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(BENCH_VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
