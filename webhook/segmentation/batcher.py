@@ -61,6 +61,8 @@ class Batcher(Generic[_ITEM, _RESULT]):
         """
         self._run = run
         self._max_batch_sizes = dict(max_batch_sizes)
+        for model in max_batch_sizes:
+            DEVICE_SECONDS.labels(model)  # 0 from the start: a device that never ran is idle, too
         self._max_queue_depth = max_queue_depth
         self._queues: dict[Priority, list[_Waiting[_ITEM, _RESULT]]] = {
             priority: [] for priority in get_args(Priority)
