@@ -94,27 +94,14 @@ class HasuraClient:
             RowNotFound: the row is gone.
             WritebackUnavailable, WritebackRejected: the engine is down, or refuses.
         """
-        await self._record(
-            result.image_id,
-            {
-                "status": "done",
-                "transparent_key": result.key,
-                "width": result.width,
-                "height": result.height,
-                "coverage": result.coverage,
-                "model": result.model,
-                "error_code": None,
-                "error_message": None,
-            },
-        )
+        await self._record(result.image_id, changes_of_result(result))
 
     async def record_failed(self, image_id: str, error: RemovalError) -> None:
         """Write a failure to the row; raises as `record_done`."""
         changes = {"status": "failed", "error_code": error.code, "error_message": str(error)}
-        await self._record(image_id, changes)
+        await self._record(image_id, {**changes, "processed_at": _now()})
 
     async def _record(self, image_id: str, changes: Mapping[str, Any]) -> None:
-        changes = {**changes, "processed_at": datetime.now(UTC).isoformat()}
         variables = {"id": image_id, "changes": changes}
         try:
             data = await self._execute(self._record_removal, variables, {"x-hasura-role": ROLE})
@@ -146,6 +133,25 @@ async def open_hasura(url: str, admin_secret: SecretStr) -> AsyncIterator[Hasura
     )
     async with Client(transport=transport, execute_timeout=TIMEOUT_S) as session:
         yield HasuraClient(session)
+
+
+def changes_of_result(result: RemovalResult) -> dict[str, Any]:
+    """Return what is written to the row of a result: every column that we ever write."""
+    return {
+        "status": "done",
+        "transparent_key": result.key,
+        "width": result.width,
+        "height": result.height,
+        "coverage": result.coverage,
+        "model": result.model,
+        "error_code": None,
+        "error_message": None,
+        "processed_at": _now(),
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 class _EngineRefused(WritebackRejected):
