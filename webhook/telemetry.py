@@ -13,6 +13,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from structlog.typing import EventDict, Processor
 
 from webhook import __version__
+from webhook.tracing import span
 
 # A stage takes milliseconds of an S3 nearby, or its whole deadline of a neighbour that hangs.
 _STAGE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 100)
@@ -93,7 +94,7 @@ def _headline_first(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 class StageClock:
-    """Times the stages of one job, for its log line and for the metrics."""
+    """Times the stages of one job, for its log line, the metrics and its trace."""
 
     def __init__(self) -> None:
         self._stages_ms: dict[str, float] = {}
@@ -104,7 +105,8 @@ class StageClock:
         """Add the time spent inside to the stage `name`."""
         started = time.perf_counter()
         try:
-            yield
+            with span(name):
+                yield
         finally:
             seconds = time.perf_counter() - started
             STAGE_SECONDS.labels(name).observe(seconds)

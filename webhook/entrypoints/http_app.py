@@ -31,7 +31,7 @@ from webhook.hasura import protocol, replies
 from webhook.hasura.replies import Reply
 from webhook.pipeline import Service, record_failure, remove_background
 from webhook.telemetry import IN_FLIGHT, REMOVAL_REQUESTS, RETRIES_REQUESTED, log
-from webhook.tracing import caller_span
+from webhook.tracing import request_span
 
 ACTION_PATH = "/actions/remove-background"
 EVENT_PATH = "/events/images"
@@ -151,9 +151,11 @@ async def _answer(
 ) -> Response:
     """Check the secret, read the body, serve, and answer in JSON whatever happens."""
     ids = {"trigger": trigger, "job_id": uuid.uuid4().hex}
-    if (caller := caller_span(request.headers)) is not None:
-        ids["trace_id"] = caller.trace_id
-    with bound_contextvars(**ids), IN_FLIGHT.track_inprogress():
+    with (
+        request_span(request.scope["path"], request.headers) as trace,
+        bound_contextvars(**ids, **({"trace_id": trace.trace_id} if trace.trace_id else {})),
+        IN_FLIGHT.track_inprogress(),
+    ):
         reply = _CALLER_GONE
         try:
             async with create_task_group() as watch:
@@ -173,6 +175,7 @@ async def _answer(
         REMOVAL_REQUESTS.labels(trigger, reply.code).inc()
         if reply.asks_again:
             RETRIES_REQUESTED.labels(trigger, reply.code).inc()
+        trace.answered(reply.status, reply.code)
         return JSONResponse(reply.body, reply.status, dict(reply.headers))
 
 

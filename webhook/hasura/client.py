@@ -27,6 +27,7 @@ from webhook.errors import (
     WritebackUnavailable,
 )
 from webhook.telemetry import log
+from webhook.tracing import outgoing_headers, span
 
 ROLE = "background_remover"
 DOCUMENTS = Path(__file__).parents[2] / "graphql"
@@ -75,7 +76,7 @@ class HasuraClient:
         """
         headers = _as_headers(session_variables)
         try:
-            data = await self._execute(self._find_image, {"id": image_id}, headers)
+            data = await self._execute("FindImage", self._find_image, {"id": image_id}, headers)
         except _EngineRefused as exc:
             if exc.engine_code == "access-denied":
                 raise
@@ -104,7 +105,9 @@ class HasuraClient:
     async def _record(self, image_id: str, changes: Mapping[str, Any]) -> None:
         variables = {"id": image_id, "changes": changes}
         try:
-            data = await self._execute(self._record_removal, variables, {"x-hasura-role": ROLE})
+            data = await self._execute(
+                "RecordRemoval", self._record_removal, variables, {"x-hasura-role": ROLE}
+            )
         except _EngineRefused as exc:
             if exc.engine_code != "data-exception" or image_id not in exc.engine_message:
                 raise
@@ -113,11 +116,16 @@ class HasuraClient:
             raise RowNotFound("The row of this image is gone, or this service may not update it.")
 
     async def _execute(
-        self, document: GraphQLRequest, variables: Mapping[str, Any], headers: Mapping[str, Any]
+        self,
+        name: str,
+        document: GraphQLRequest,
+        variables: Mapping[str, Any],
+        headers: Mapping[str, Any],
     ) -> Mapping[str, Any]:
         request = GraphQLRequest(document, variable_values=dict(variables))
-        with _graphql_errors():
-            data = await self._session.execute(request, extra_args={"headers": dict(headers)})
+        with span(f"GraphQL {name}", "client"), _graphql_errors():
+            sent = {**outgoing_headers(), **headers}
+            data = await self._session.execute(request, extra_args={"headers": sent})
         if not isinstance(data, Mapping):
             raise WritebackUnavailable(_NO_GRAPHQL)
         return data
