@@ -12,7 +12,7 @@ from webhook.hasura.client import DOCUMENTS, ROLE, TIMEOUT_S, changes_of_result
 from webhook.settings import Settings
 
 APPLY = "apply hasura_metadata/ (hasura metadata apply)."
-_QUERIES = {"images", "images_by_pk", "images_aggregate"}
+_QUERIES = {"images", "images_by_pk", "images_aggregate", "no_queries_available"}
 _MUTATIONS = {"update_images", "update_images_by_pk", "update_images_many"}
 _WHAT_THE_ROLE_SEES = """{
   __schema { queryType { fields { name } } mutationType { fields { name } } }

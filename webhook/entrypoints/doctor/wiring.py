@@ -101,7 +101,14 @@ class _Wiring:
         self._refuse_another_secret_here()
         document = (DOCUMENTS / "remove_background.graphql").read_text("utf-8")
         session = {"x-hasura-role": roles[0], "x-hasura-user-id": str(uuid.uuid4())}
-        error = first_error(self._engine.graphql(document, {"id": str(uuid.uuid4())}, session))
+        try:
+            answer = self._engine.graphql(document, {"id": str(uuid.uuid4())}, session)
+        except Trouble as exc:  # it has just answered other questions
+            raise Trouble(
+                "Hasura waits in vain for where WEBHOOK_BASE_URL leads: correct that in its "
+                "environment, or open the way."
+            ) from exc
+        error = first_error(answer)
         code = error.get("extensions", {}).get("code")
         if code == RowNotFound.code:
             return "Hasura reaches the service, with its secret"
