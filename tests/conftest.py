@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the service has it; be
 import torch
 
 TESTS = Path(__file__).parent
-_OURS = ("AWS_", "HASURA_", "WEBHOOK_", "S3_")
+_OURS = ("AWS_", "HASURA_", "WEBHOOK_", "S3_", "OTEL_")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

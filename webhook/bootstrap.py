@@ -17,6 +17,7 @@ from webhook.segmentation.weights import LoadedModel, LocalModel, load_model
 from webhook.settings import Settings
 from webhook.storage import S3Storage, open_client
 from webhook.telemetry import log
+from webhook.tracing import exporting
 
 Loader = Callable[[Settings], Mapping[str, LoadedModel]]
 
@@ -82,22 +83,23 @@ async def open_service(settings: Settings, load: Loader = load_models) -> AsyncI
     jobs: Jobs[RemovalResult] = Jobs(
         settings.max_jobs, settings.job_timeout_s, segmenter.seconds_per_image
     )
-    async with (
-        aclosing(segmenter),
-        open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret) as rows,
-        aclosing(jobs),
-    ):
-        await segmenter.warm_up()
-        yield Service(
-            store=store,
-            segmenter=segmenter,
-            rows=rows,
-            jobs=jobs,
-            source_bytes=Budget(_LARGEST_SOURCES_IN_FLIGHT * settings.max_source_bytes),
-            pixels=Budget(settings.max_pixels_in_flight),
-            decoders=CapacityLimiter(cores),
-            renderers=CapacityLimiter(cores),
-            target_prefix=settings.target_prefix,
-            max_pixels=settings.max_pixels,
-            job_timeout_s=settings.job_timeout_s,
-        )
+    with exporting(settings.traces_url):
+        async with (
+            aclosing(segmenter),
+            open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret) as rows,
+            aclosing(jobs),
+        ):
+            await segmenter.warm_up()
+            yield Service(
+                store=store,
+                segmenter=segmenter,
+                rows=rows,
+                jobs=jobs,
+                source_bytes=Budget(_LARGEST_SOURCES_IN_FLIGHT * settings.max_source_bytes),
+                pixels=Budget(settings.max_pixels_in_flight),
+                decoders=CapacityLimiter(cores),
+                renderers=CapacityLimiter(cores),
+                target_prefix=settings.target_prefix,
+                max_pixels=settings.max_pixels,
+                job_timeout_s=settings.job_timeout_s,
+            )

@@ -1,6 +1,7 @@
 """The journey of one image, the same under every entry; and what it asks of its neighbours."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -22,7 +23,7 @@ from webhook.domain import (
 from webhook.errors import DeadlineExceeded, ImageRejected, RemovalError, RowNotFound, ServiceFault
 from webhook.imaging import SourceImage, decode, probe, render_cutout
 from webhook.jobs import Jobs
-from webhook.telemetry import CERTIFICATE_HITS, StageClock, log
+from webhook.telemetry import CERTIFICATE_HITS, CUTOUT_BYTES, SOURCE_BYTES, StageClock, log
 
 _RETURN = TypeVar("_RETURN")
 
@@ -127,20 +128,44 @@ async def remove_background(request: RemovalRequest, service: Service) -> Remova
 async def _in_time(
     request: RemovalRequest, model: ModelIdentity, service: Service
 ) -> RemovalResult:
+    clock = StageClock()
+    with _told_if_unfinished(request, model, clock):
+        try:
+            with fail_after(service.job_timeout_s):
+                return await _remove_background(request, model, service, clock)
+        except TimeoutError as exc:
+            raise DeadlineExceeded(f"Not done after {service.job_timeout_s:g} s.") from exc
+        except ImageRejected as error:
+            with clock.stage("record"):
+                await record_failure(request.image_id, error, service)
+            raise
+
+
+@contextmanager
+def _told_if_unfinished(
+    request: RemovalRequest, model: ModelIdentity, clock: StageClock
+) -> Iterator[None]:
+    """Log how far a job came that made no cut-out; why is logged with each answer."""
     try:
-        with fail_after(service.job_timeout_s):
-            return await _remove_background(request, model, service)
-    except TimeoutError as exc:
-        raise DeadlineExceeded(f"Not done after {service.job_timeout_s:g} s.") from exc
-    except ImageRejected as error:
-        await record_failure(request.image_id, error, service)
+        yield
+    except BaseException as exc:
+        if isinstance(exc, RemovalError):
+            code = exc.code
+        else:  # a bug of ours; or cancelled, because nobody waits for it any more
+            code = ServiceFault.code if isinstance(exc, Exception) else "abandoned"
+        log.info(
+            "removal_unfinished",
+            image_id=request.image_id,
+            model=model.name,
+            code=code,
+            **clock.fields(),
+        )
         raise
 
 
 async def _remove_background(
-    request: RemovalRequest, model: ModelIdentity, service: Service
+    request: RemovalRequest, model: ModelIdentity, service: Service, clock: StageClock
 ) -> RemovalResult:
-    clock = StageClock()
     key = target_key(service.target_prefix, request.image_id)
     with clock.stage("find"):
         source = await service.store.find(request.image_id)
@@ -180,6 +205,7 @@ async def _make_cutout(
     async with service.source_bytes.share(source.size_bytes, request.priority):
         with clock.stage("fetch"):
             data = await service.store.fetch(source)
+        SOURCE_BYTES.inc(len(data))
         with clock.stage("probe"):
             pixels = await _in_thread(service.decoders, probe, data, service.max_pixels)
         async with service.pixels.share(pixels, request.priority):
@@ -203,6 +229,7 @@ async def _make_cutout(
             )
             with clock.stage("store"):  # within the budgets, or a slow S3 would pile up PNGs
                 await service.store.store(key, cutout.png, certificate(source, model, result))
+            CUTOUT_BYTES.inc(len(cutout.png))
     return result, len(cutout.png)
 
 

@@ -104,6 +104,14 @@ class Settings(BaseSettings):
         gt=0,
         description="How long the deliveries of an event ride out an outage, in seconds",
     )
+    otel_exporter_otlp_endpoint: HttpUrl | None = Field(
+        default=None,
+        description="OpenTelemetry collector that takes OTLP over HTTP, such as "
+        "`http://collector:4318`: traces go to its `/v1/traces`. Without it there are none",
+    )
+    otel_exporter_otlp_traces_endpoint: HttpUrl | None = Field(
+        default=None, description="The same, as the whole address for traces; goes first"
+    )
     host: str = Field(default="0.0.0.0", description="Address to listen on")
     port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on")
     log_level: str = Field(
@@ -130,10 +138,14 @@ class Settings(BaseSettings):
             raise ValueError("must be printable ASCII without spaces or line ends around it")
         return secret
 
-    @field_validator("hasura_graphql_endpoint")
+    @field_validator(
+        "hasura_graphql_endpoint",
+        "otel_exporter_otlp_endpoint",
+        "otel_exporter_otlp_traces_endpoint",
+    )
     @classmethod
-    def _refuse_credentials(cls, endpoint: HttpUrl) -> HttpUrl:
-        if endpoint.username or endpoint.password:
+    def _refuse_credentials(cls, endpoint: HttpUrl | None) -> HttpUrl | None:
+        if endpoint is not None and (endpoint.username or endpoint.password):
             raise ValueError("must not hold credentials: addresses are shown where secrets are not")
         return endpoint
 
@@ -201,6 +213,15 @@ class Settings(BaseSettings):
         """Hasura's GraphQL address, whether or not the endpoint names it already."""
         base = str(self.hasura_graphql_endpoint).rstrip("/")
         return base if base.endswith("/v1/graphql") else f"{base}/v1/graphql"
+
+    @property
+    def traces_url(self) -> str | None:
+        """Where traces are sent, if anywhere."""
+        if self.otel_exporter_otlp_traces_endpoint is not None:
+            return str(self.otel_exporter_otlp_traces_endpoint)
+        if self.otel_exporter_otlp_endpoint is not None:
+            return f"{str(self.otel_exporter_otlp_endpoint).rstrip('/')}/v1/traces"
+        return None
 
 
 def load_settings() -> Settings:

@@ -19,6 +19,7 @@ from webhook.errors import (
     StorageUnavailable,
 )
 from webhook.telemetry import log
+from webhook.tracing import span
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -70,7 +71,7 @@ class S3Storage:
             StorageUnavailable, StorageRejected: S3 could not be asked.
         """
         base = self._source_prefix + check_image_id(image_id)
-        candidates = await self._in_thread(self._list_candidates, base)
+        candidates = await self._in_thread("ListObjectsV2", self._list_candidates, base)
         if not candidates:
             raise SourceNotFound(f"There is no source object for this id (looked for {base}).")
         newest = max(candidates, key=lambda item: (item["LastModified"], item["Key"]))
@@ -89,7 +90,7 @@ class S3Storage:
         Raises:
             StorageUnavailable, StorageRejected: S3 could not be asked.
         """
-        return await self._in_thread(self._head, key)
+        return await self._in_thread("HeadObject", self._head, key)
 
     async def fetch(self, source: SourceObject) -> bytes:
         """Return the bytes of the source as it was when it was found.
@@ -99,7 +100,7 @@ class S3Storage:
             StorageUnavailable, StorageRejected: S3 did not give it, or it just changed.
         """
         with _waiting() as given_up:
-            return await self._in_thread(self._get, source, given_up)
+            return await self._in_thread("GetObject", self._get, source, given_up)
 
     async def store(self, key: str, png: bytes, certificate: Mapping[str, str]) -> None:
         """Write a PNG, at once visible as a whole, with its certificate as metadata.
@@ -108,7 +109,8 @@ class S3Storage:
             StorageUnavailable, StorageRejected: S3 did not take it.
         """
         with _waiting() as given_up:
-            await self._in_thread(self._put, key, _Upload(png, given_up), certificate)
+            upload = _Upload(png, given_up)
+            await self._in_thread("PutObject", self._put, key, upload, certificate)
 
     def _list_candidates(self, base: str) -> "list[ObjectTypeDef]":
         """List in key order, so that `ogs/12` stops before it walks through `ogs/123…`."""
@@ -161,9 +163,13 @@ class S3Storage:
             Metadata=certificate,
         )
 
-    async def _in_thread(self, call: Callable[..., _RETURN], *args: Any) -> _RETURN:
+    async def _in_thread(self, operation: str, call: Callable[..., _RETURN], *args: Any) -> _RETURN:
         try:
-            with botocore_errors(), fail_after(CALL_TIMEOUT_S):
+            with (
+                span(f"S3 {operation}", "client", **{"aws.s3.bucket": self._bucket}),
+                botocore_errors(),
+                fail_after(CALL_TIMEOUT_S),
+            ):
                 # A call past the job's deadline is left to end by itself: nothing depends on it.
                 return await to_thread.run_sync(
                     call, *args, limiter=self._limiter, abandon_on_cancel=True

@@ -1,6 +1,7 @@
 """JSON log lines, context ids and Prometheus metrics. Event names and labels are constants."""
 
 import logging
+import platform
 import sys
 import time
 from collections.abc import Iterator
@@ -11,30 +12,39 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 from structlog.typing import EventDict, Processor
 
+from webhook import __version__
+from webhook.tracing import span
+
+# A stage takes milliseconds of an S3 nearby, or its whole deadline of a neighbour that hangs.
+_STAGE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 100)
+_BATCH_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_BATCH_SIZE_BUCKETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+
 REMOVAL_REQUESTS = Counter(
-    "removal_requests_total", "Jobs by how they came in and how they ended", ["trigger", "code"]
+    "removal_requests_total", "Requests by how they came in and how they ended", ["trigger", "code"]
+)
+RETRIES_REQUESTED = Counter(
+    "removal_retries_requested_total", "Answers that ask for another try", ["trigger", "code"]
 )
 STAGE_SECONDS = Histogram(
-    "removal_stage_seconds",
-    "Seconds per stage of a job",
-    ["stage"],
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+    "removal_stage_seconds", "Seconds per stage of a job", ["stage"], buckets=_STAGE_BUCKETS_S
 )
+SOURCE_BYTES = Counter("removal_source_bytes_total", "Bytes of sources, read from S3")
+CUTOUT_BYTES = Counter("removal_cutout_bytes_total", "Bytes of cut-outs, written to S3")
 CERTIFICATE_HITS = Counter(
     "certificate_hits_total", "Jobs whose cut-out lay in S3 already: only the row was written"
 )
-IN_FLIGHT = Gauge("in_flight", "Jobs in work")
+IN_FLIGHT = Gauge("in_flight", "Requests in work")
 QUEUE_DEPTH = Gauge("queue_depth", "Images that wait for the device")
 BATCH_SIZE = Histogram(
-    "batch_size", "Images per run of the device", ["model"], buckets=(1, 2, 3, 4, 6, 8, 16, 32, 64)
+    "batch_size", "Images per run of the device", ["model"], buckets=_BATCH_SIZE_BUCKETS
 )
 BATCH_SECONDS = Histogram(
-    "batch_seconds",
-    "Seconds per run of the device",
-    ["model"],
-    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    "batch_seconds", "Seconds per run of the device", ["model"], buckets=_BATCH_BUCKETS_S
 )
 DEVICE_SECONDS = Counter("device_seconds_total", "Seconds that the device was busy", ["model"])
+BUILD_INFO = Gauge("removal_build_info", "Always 1: what runs", ["version", "python"])
+BUILD_INFO.labels(__version__, platform.python_version()).set(1)
 
 _SPEAKING = ("webhook", "uvicorn")
 
@@ -84,7 +94,7 @@ def _headline_first(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 class StageClock:
-    """Times the stages of one job, for its log line and for the metrics."""
+    """Times the stages of one job, for its log line, the metrics and its trace."""
 
     def __init__(self) -> None:
         self._stages_ms: dict[str, float] = {}
@@ -95,7 +105,8 @@ class StageClock:
         """Add the time spent inside to the stage `name`."""
         started = time.perf_counter()
         try:
-            yield
+            with span(name):
+                yield
         finally:
             seconds = time.perf_counter() - started
             STAGE_SECONDS.labels(name).observe(seconds)

@@ -104,11 +104,38 @@ def test_the_endpoint_may_be_written_with_or_without_its_path(
     assert load_settings().graphql_url == "http://hasura:8080/v1/graphql"
 
 
-@pytest.mark.parametrize("login", ["user:hunter2@", "hunter2@", ":hunter2@"])
-def test_an_address_with_credentials_is_refused_and_not_shown(
-    environment: pytest.MonkeyPatch, login: str
+@pytest.mark.parametrize(
+    ("variables", "traces_url"),
+    [
+        ({}, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, "http://c:4318/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/otlp/"}, "http://c:4318/otlp/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/t"}, "http://c:4318/t"),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318",
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://d/t",
+            },
+            "http://d/t",
+        ),
+    ],
+    ids=str,
+)
+def test_traces_go_where_the_standard_variables_say(
+    environment: pytest.MonkeyPatch, variables: dict[str, str], traces_url: str | None
 ) -> None:
-    environment.setenv("HASURA_GRAPHQL_ENDPOINT", f"http://{login}hasura:8080")
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    assert load_settings().traces_url == traces_url
+
+
+@pytest.mark.parametrize("login", ["user:hunter2@", "hunter2@", ":hunter2@"])
+@pytest.mark.parametrize("name", ["HASURA_GRAPHQL_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"])
+def test_an_address_with_credentials_is_refused_and_not_shown(
+    environment: pytest.MonkeyPatch, name: str, login: str
+) -> None:
+    environment.setenv(name, f"http://{login}host:8080")
     with pytest.raises(ConfigurationError, match="must not hold credentials") as caught:
         load_settings()
     assert "hunter2" not in str(caught.value)

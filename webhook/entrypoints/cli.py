@@ -1,4 +1,4 @@
-"""The command line: serve, pull, demo."""
+"""The command line: serve, doctor, pull, demo."""
 
 import argparse
 import ctypes
@@ -45,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="serve the webhook with the settings of the environment")
+    doctor = commands.add_parser(
+        "doctor",
+        help="tell whether the service would work with these settings, and if not, what to do",
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON instead of lines")
     demo = commands.add_parser("demo", help="run the whole journey on embedded servers")
     demo.add_argument("--once", action="store_true", help="stop after the table of results")
     pull = commands.add_parser("pull", help="fetch the weights of a model, and verify them")
@@ -65,6 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "demo":
         return _demo(once=options.once)
+    if options.command == "doctor":
+        from webhook.entrypoints.doctor import run_doctor
+
+        return run_doctor(as_json=options.json)
     if options.command == "pull":
         return _pull(options.model, options.folder)
     return serve()

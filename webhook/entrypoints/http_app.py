@@ -30,7 +30,8 @@ from webhook.errors import (
 from webhook.hasura import protocol, replies
 from webhook.hasura.replies import Reply
 from webhook.pipeline import Service, record_failure, remove_background
-from webhook.telemetry import IN_FLIGHT, REMOVAL_REQUESTS, log
+from webhook.telemetry import IN_FLIGHT, REMOVAL_REQUESTS, RETRIES_REQUESTED, log
+from webhook.tracing import request_span
 
 ACTION_PATH = "/actions/remove-background"
 EVENT_PATH = "/events/images"
@@ -149,7 +150,12 @@ async def _answer(
     refuse: Callable[[RemovalError], Reply],
 ) -> Response:
     """Check the secret, read the body, serve, and answer in JSON whatever happens."""
-    with bound_contextvars(trigger=trigger, job_id=uuid.uuid4().hex), IN_FLIGHT.track_inprogress():
+    ids = {"trigger": trigger, "job_id": uuid.uuid4().hex}
+    with (
+        request_span(request.scope["path"], request.headers) as trace,
+        bound_contextvars(**ids, **({"trace_id": trace.trace_id} if trace.trace_id else {})),
+        IN_FLIGHT.track_inprogress(),
+    ):
         reply = _CALLER_GONE
         try:
             async with create_task_group() as watch:
@@ -167,6 +173,9 @@ async def _answer(
         except asyncio.CancelledError:  # the server's patience with the last jobs has run out
             reply = refuse(_explain(ShuttingDown(_SHUTTING_DOWN)))
         REMOVAL_REQUESTS.labels(trigger, reply.code).inc()
+        if reply.asks_again:
+            RETRIES_REQUESTED.labels(trigger, reply.code).inc()
+        trace.answered(reply.status, reply.code)
         return JSONResponse(reply.body, reply.status, dict(reply.headers))
 
 

@@ -27,6 +27,7 @@ from webhook.errors import (
     WritebackUnavailable,
 )
 from webhook.telemetry import log
+from webhook.tracing import outgoing_headers, span
 
 ROLE = "background_remover"
 DOCUMENTS = Path(__file__).parents[2] / "graphql"
@@ -75,7 +76,7 @@ class HasuraClient:
         """
         headers = _as_headers(session_variables)
         try:
-            data = await self._execute(self._find_image, {"id": image_id}, headers)
+            data = await self._execute("FindImage", self._find_image, {"id": image_id}, headers)
         except _EngineRefused as exc:
             if exc.engine_code == "access-denied":
                 raise
@@ -94,30 +95,19 @@ class HasuraClient:
             RowNotFound: the row is gone.
             WritebackUnavailable, WritebackRejected: the engine is down, or refuses.
         """
-        await self._record(
-            result.image_id,
-            {
-                "status": "done",
-                "transparent_key": result.key,
-                "width": result.width,
-                "height": result.height,
-                "coverage": result.coverage,
-                "model": result.model,
-                "error_code": None,
-                "error_message": None,
-            },
-        )
+        await self._record(result.image_id, changes_of_result(result))
 
     async def record_failed(self, image_id: str, error: RemovalError) -> None:
         """Write a failure to the row; raises as `record_done`."""
         changes = {"status": "failed", "error_code": error.code, "error_message": str(error)}
-        await self._record(image_id, changes)
+        await self._record(image_id, {**changes, "processed_at": _now()})
 
     async def _record(self, image_id: str, changes: Mapping[str, Any]) -> None:
-        changes = {**changes, "processed_at": datetime.now(UTC).isoformat()}
         variables = {"id": image_id, "changes": changes}
         try:
-            data = await self._execute(self._record_removal, variables, {"x-hasura-role": ROLE})
+            data = await self._execute(
+                "RecordRemoval", self._record_removal, variables, {"x-hasura-role": ROLE}
+            )
         except _EngineRefused as exc:
             if exc.engine_code != "data-exception" or image_id not in exc.engine_message:
                 raise
@@ -126,11 +116,16 @@ class HasuraClient:
             raise RowNotFound("The row of this image is gone, or this service may not update it.")
 
     async def _execute(
-        self, document: GraphQLRequest, variables: Mapping[str, Any], headers: Mapping[str, Any]
+        self,
+        name: str,
+        document: GraphQLRequest,
+        variables: Mapping[str, Any],
+        headers: Mapping[str, Any],
     ) -> Mapping[str, Any]:
         request = GraphQLRequest(document, variable_values=dict(variables))
-        with _graphql_errors():
-            data = await self._session.execute(request, extra_args={"headers": dict(headers)})
+        with span(f"GraphQL {name}", "client"), _graphql_errors():
+            sent = {**outgoing_headers(), **headers}
+            data = await self._session.execute(request, extra_args={"headers": sent})
         if not isinstance(data, Mapping):
             raise WritebackUnavailable(_NO_GRAPHQL)
         return data
@@ -146,6 +141,25 @@ async def open_hasura(url: str, admin_secret: SecretStr) -> AsyncIterator[Hasura
     )
     async with Client(transport=transport, execute_timeout=TIMEOUT_S) as session:
         yield HasuraClient(session)
+
+
+def changes_of_result(result: RemovalResult) -> dict[str, Any]:
+    """Return what is written to the row of a result: every column that we ever write."""
+    return {
+        "status": "done",
+        "transparent_key": result.key,
+        "width": result.width,
+        "height": result.height,
+        "coverage": result.coverage,
+        "model": result.model,
+        "error_code": None,
+        "error_message": None,
+        "processed_at": _now(),
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 class _EngineRefused(WritebackRejected):

@@ -19,12 +19,21 @@ _LAST_RETRY_AFTER_S = 600
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A JSON answer; `code` is what the metrics count it as."""
+    """A JSON answer.
+
+    Attributes:
+        status: of HTTP.
+        body: JSON.
+        code: what the metrics count it as.
+        headers: beyond the usual ones.
+        asks_again: whether it asks for another try.
+    """
 
     status: int
     body: Mapping[str, Any]
     code: str = "ok"
     headers: Mapping[str, str] = field(default_factory=dict)
+    asks_again: bool = False
 
 
 def action_done(result: RemovalResult) -> Reply:
@@ -40,7 +49,7 @@ def action_failed(error: RemovalError) -> Reply:
         extensions["transient"] = True
         status = 429
     body = {"message": str(error), "extensions": extensions}
-    return Reply(status, body, error.code, _retry_after(error))
+    return Reply(status, body, error.code, _retry_after(error), error.transient)
 
 
 def runsync_done(result: RemovalResult) -> Reply:
@@ -50,7 +59,8 @@ def runsync_done(result: RemovalResult) -> Reply:
 
 def runsync_failed(error: RemovalError) -> Reply:
     """Answer a caller of the ancestor's contract: text only, an object is a failure there."""
-    return Reply(error.http_status, {"error": str(error)}, error.code, _retry_after(error))
+    body = {"error": str(error)}
+    return Reply(error.http_status, body, error.code, _retry_after(error), error.transient)
 
 
 def event_done(result: RemovalResult) -> Reply:
@@ -67,7 +77,7 @@ def event_skipped(delivery: Delivery) -> Reply:
 def event_refused(error: RemovalError) -> Reply:
     """Answer a delivery that was not looked into: no secret, too large a body, shutting down."""
     headers = {"Retry-After": str(_FIRST_RETRY_AFTER_S)} if error.transient else {}
-    return Reply(error.http_status, _failed_body(error), error.code, headers)
+    return Reply(error.http_status, _failed_body(error), error.code, headers, error.transient)
 
 
 Verdict = Literal["give up", "retry", "retry later"]
@@ -102,10 +112,10 @@ def event_failed(error: RemovalError, verdict: Verdict, delivery: Delivery | Non
     if verdict == "give up" or delivery is None:
         return Reply(200, body, error.code)
     if verdict == "retry":
-        return Reply(error.http_status, body, error.code)
+        return Reply(error.http_status, body, error.code, asks_again=True)
     # A wait that is known needs no growing: with it a device would idle while rows wait.
     headers = _retry_after(error) or {"Retry-After": str(retry_after_s(delivery.current_retry))}
-    return Reply(503, body, error.code, headers)
+    return Reply(503, body, error.code, headers, asks_again=True)
 
 
 def _retry_after(error: RemovalError) -> Mapping[str, str]:

@@ -10,11 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, TypeVar, get_args
+from typing import TYPE_CHECKING, Generic, TypeVar, get_args
 
 from webhook.domain import Priority
 from webhook.errors import InferenceFailed, Overloaded, ShuttingDown
 from webhook.telemetry import BATCH_SECONDS, BATCH_SIZE, DEVICE_SECONDS, QUEUE_DEPTH, log
+from webhook.tracing import current_context, record
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
 
 _ITEM = TypeVar("_ITEM")
 _RESULT = TypeVar("_RESULT")
@@ -28,6 +32,7 @@ class _Waiting(Generic[_ITEM, _RESULT]):
     model: str
     item: _ITEM
     result: asyncio.Future[_RESULT]
+    trace: "Context | None"
 
     @property
     def is_over(self) -> bool:
@@ -61,6 +66,8 @@ class Batcher(Generic[_ITEM, _RESULT]):
         """
         self._run = run
         self._max_batch_sizes = dict(max_batch_sizes)
+        for model in max_batch_sizes:
+            DEVICE_SECONDS.labels(model)  # 0 from the start: a device that never ran is idle, too
         self._max_queue_depth = max_queue_depth
         self._queues: dict[Priority, list[_Waiting[_ITEM, _RESULT]]] = {
             priority: [] for priority in get_args(Priority)
@@ -83,7 +90,7 @@ class Batcher(Generic[_ITEM, _RESULT]):
         if self._depth() >= self._max_queue_depth:
             raise Overloaded("Too many images wait for the device already.")
         waiting: _Waiting[_ITEM, _RESULT] = _Waiting(
-            model, item, asyncio.get_running_loop().create_future()
+            model, item, asyncio.get_running_loop().create_future(), current_context()
         )
         self._queues[priority].append(waiting)
         QUEUE_DEPTH.set(self._depth())
@@ -143,7 +150,7 @@ class Batcher(Generic[_ITEM, _RESULT]):
 
     async def _run_batch(self, batch: Sequence[_Waiting[_ITEM, _RESULT]]) -> None:
         try:
-            results = await self._on_device(batch[0].model, [waiting.item for waiting in batch])
+            results = await self._on_device(batch)
             for waiting, result in zip(batch, results, strict=True):
                 if not waiting.is_over:
                     waiting.result.set_result(result)
@@ -158,16 +165,19 @@ class Batcher(Generic[_ITEM, _RESULT]):
         except Exception as error:  # one batch must not take others down
             _fail(batch, error)
 
-    async def _on_device(self, model: str, items: Sequence[_ITEM]) -> Sequence[_RESULT]:
+    async def _on_device(self, batch: Sequence[_Waiting[_ITEM, _RESULT]]) -> Sequence[_RESULT]:
+        model, size = batch[0].model, len(batch)
         started = time.perf_counter()
         try:
-            return await self.run_now(model, items)
+            return await self.run_now(model, [waiting.item for waiting in batch])
         finally:
             seconds = time.perf_counter() - started
-            BATCH_SIZE.labels(model).observe(len(items))
+            BATCH_SIZE.labels(model).observe(size)
             BATCH_SECONDS.labels(model).observe(seconds)
             DEVICE_SECONDS.labels(model).inc(seconds)
-            newest = seconds / len(items)
+            traces = [waiting.trace for waiting in batch]
+            record("device", seconds, traces, model=model, batch_size=size)
+            newest = seconds / size
             share = _NEWEST_SHARE if self._seconds_per_item else 1
             self._seconds_per_item += share * (newest - self._seconds_per_item)
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import logging as hub_logging
@@ -39,6 +39,14 @@ def fetch(checkpoint: Checkpoint) -> Path:
         ) from exc
     verify(weights, checkpoint)
     return weights.parent
+
+
+def downloaded(checkpoint: Checkpoint) -> Path | None:
+    """Return the file of weights if it is on this machine; it isn't verified."""
+    found = try_to_load_from_cache(
+        checkpoint.repository, WEIGHTS_FILE, revision=checkpoint.revision
+    )
+    return Path(found) if isinstance(found, str) else None
 
 
 def adopt(checkpoint: Checkpoint, folder: Path) -> Path:

@@ -12,6 +12,7 @@ import pytest
 from anyio import CapacityLimiter, fail_after
 from pydantic import SecretStr
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
 from tests.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
 from tests.unit.hasura.test_protocol import IMAGE_ID, action_body, event_body, event_part
@@ -437,9 +438,13 @@ async def post_and_leave(house: House, bodies: list[Any]) -> None:
 
 async def test_a_job_whose_callers_have_all_gone_is_given_up(house: House) -> None:
     house.segmenter.hangs = True
-    await post_and_leave(house, [event_body(), event_body()])
+    with capture_logs() as lines:
+        await post_and_leave(house, [event_body(), event_body()])
     assert (house.segmenter.started, house.segmenter.left) == (1, 1)
     assert house.is_untouched()
+    (told,) = [line for line in lines if line["event"].startswith("removal_")]
+    assert (told["event"], told["code"]) == ("removal_unfinished", "abandoned")
+    assert told["segment_ms"] >= 0
 
 
 async def test_pictures_that_do_not_fit_into_the_budget_together_wait(house: House) -> None:

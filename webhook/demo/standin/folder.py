@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from webhook.demo.standin.errors import MetadataRefused
+from webhook.demo.standin.export import exported
 from webhook.demo.standin.metadata import ActionsFile, CustomName, EventTrigger, Source, TableName
 from webhook.demo.standin.signatures import Signatures, read_signatures
 
@@ -22,12 +23,13 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Metadata:
-    """Everything the stand-in is told."""
+    """Everything the stand-in is told; `exported` is all of it as it is written."""
 
     source: Source
     database_url: str
     actions: ActionsFile
     signatures: Signatures
+    exported: Mapping[str, Any]
 
     @property
     def event_triggers(self) -> dict[str, tuple[TableName, EventTrigger]]:
@@ -59,32 +61,33 @@ def load_metadata(folder: Path, environment: Mapping[str, str]) -> Metadata:
     url_variable = source.configuration.connection_info.database_url.from_env
     if url_variable not in environment:
         raise MetadataRefused(f"environment variable {url_variable!r} is not set")
-    metadata = Metadata(
+    actions_file = _read_yaml(folder / "actions.yaml") or {}
+    actions = _validated(ActionsFile, actions_file, environment, "actions.yaml")
+    signatures = read_signatures(_read_text(folder / "actions.graphql"))
+    _check_names(source, actions, signatures)
+    return Metadata(
         source=source,
         database_url=environment[url_variable],
-        actions=_validated(
-            ActionsFile, _read_yaml(folder / "actions.yaml") or {}, environment, "actions.yaml"
-        ),
-        signatures=read_signatures(_read_text(folder / "actions.graphql")),
+        actions=actions,
+        signatures=signatures,
+        exported=exported(sources[0], actions_file, signatures),
     )
-    _check_names(metadata)
-    return metadata
 
 
-def _check_names(metadata: Metadata) -> None:
-    actions, types = metadata.actions.actions, metadata.actions.custom_types
-    for action in actions:
-        if action.name not in metadata.signatures.actions:
+def _check_names(source: Source, file: ActionsFile, signatures: Signatures) -> None:
+    for action in file.actions:
+        if action.name not in signatures.actions:
             raise MetadataRefused(f"action {action.name!r} is not present in actions.graphql")
+    types = file.custom_types
     custom: list[CustomName] = [*types.objects, *types.input_objects, *types.enums, *types.scalars]
     for named in custom:
-        if named.name not in metadata.signatures.type_names:
+        if named.name not in signatures.type_names:
             raise MetadataRefused(f"custom type {named.name!r} is not present in actions.graphql")
-    _check_unique("action", (action.name for action in actions))
-    _check_unique("table", (str(entry.table) for entry in metadata.source.tables))
+    _check_unique("action", (action.name for action in file.actions))
+    _check_unique("table", (str(entry.table) for entry in source.tables))
     _check_unique(
         "event trigger",
-        (trigger.name for entry in metadata.source.tables for trigger in entry.event_triggers),
+        (trigger.name for entry in source.tables for trigger in entry.event_triggers),
     )
 
 

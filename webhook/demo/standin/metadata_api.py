@@ -1,4 +1,4 @@
-"""POST /v1/metadata, as far as event triggers need it: manual invocation and redelivery."""
+"""POST /v1/metadata: the export, and manual invocation and redelivery of event triggers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +16,7 @@ UPDATE hdb_catalog.event_log
 SET delivered = false, error = false, tries = 0, next_retry_at = NULL
 WHERE id = %s
 """
+_RESOURCE_VERSION = 1  # it counts changes, and there are none
 
 
 class MetadataApi:
@@ -26,10 +27,12 @@ class MetadataApi:
         pool: AsyncConnectionPool,
         source: str,
         triggers: Mapping[str, tuple[TableName, EventTrigger]],
+        exported: Mapping[str, Any],
     ) -> None:
         self._pool = pool
         self._source = source
         self._triggers = triggers
+        self._exported = exported
 
     async def answer(self, request: Any, session: Session) -> dict[str, Any]:
         """Do what is asked.
@@ -43,6 +46,10 @@ class MetadataApi:
             raise EngineError("expected an object with type and args", "parse-failed")
         args = request["args"]
         match request.get("type"):
+            case "export_metadata" if request.get("version", 1) == 1:
+                return dict(self._exported)
+            case "export_metadata":
+                return {"resource_version": _RESOURCE_VERSION, "metadata": self._exported}
             case "pg_invoke_event_trigger":
                 return await self._invoke(args, session)
             case "pg_redeliver_event":
