@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import secrets
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from webhook.entrypoints.tuning import tune_process
-from webhook.errors import ConfigurationError, RemovalError
+from webhook.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -94,25 +93,24 @@ def run(options: argparse.Namespace) -> int:
     os.nice(_NICENESS)
     tune_process()
     from webhook.entrypoints.report import Report
-    from webhook.entrypoints.work import default_concurrency, run_until_stopped
-    from webhook.settings import load_settings
+    from webhook.entrypoints.work import run_until_stopped
     from webhook.telemetry import configure_logging
 
     report = Report("id", as_json=options.json, tells_each=False)
     configure_logging("warning", report.log_stream)
-    try:
-        # Nobody can call this process: the secret is one that nobody knows.
-        settings = load_settings(webhook_secret=secrets.token_hex())
-        options.concurrency = options.concurrency or default_concurrency(settings)
-        # Backfill may be half of all jobs, and here there are no others.
-        settings = settings.model_copy(update={"max_jobs": 2 * options.concurrency})
-        return run_until_stopped(lambda: _backfill(options, settings, report))
-    except RemovalError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return run_until_stopped(lambda: _backfill(options, report))
 
 
-async def _backfill(options: argparse.Namespace, settings: "Settings", report: "Report") -> int:
+async def _backfill(options: argparse.Namespace, report: "Report") -> int:
+    from webhook.entrypoints.work import default_concurrency
+    from webhook.settings import load_settings
+
+    # Nobody can call this process: the secret is one that nobody knows.
+    settings = load_settings(webhook_secret=secrets.token_hex())
+    concurrency = options.concurrency or default_concurrency(settings)
+    # Backfill may be half of all jobs, and here there are no others.
+    settings = settings.model_copy(update={"max_jobs": 2 * concurrency})
+
     from webhook.entrypoints.catch_up import CatchUp, Search
 
     async with _opened(options, settings) as (inventory, service):
@@ -122,7 +120,7 @@ async def _backfill(options: argparse.Namespace, settings: "Settings", report: "
         with _failure_list(options.failures) as failures, report:
             catch_up = CatchUp(service, report, failures)
             try:
-                await catch_up.run(search, options.concurrency)
+                await catch_up.run(search, concurrency)
             finally:
                 report.add_remark(f"Looked at {search.row_count:,} rows.", rows=search.row_count)
                 if report.failures:

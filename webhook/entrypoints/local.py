@@ -3,7 +3,6 @@
 import argparse
 import os
 import secrets
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from webhook.entrypoints.report import Report
-    from webhook.settings import Settings
 
 _EXAMPLES = f"""\
 examples:
@@ -147,25 +145,11 @@ def run(options: argparse.Namespace) -> int:
     tune_process()
     from webhook.entrypoints.report import Report
     from webhook.entrypoints.work import run_until_stopped
-    from webhook.settings import load_settings
     from webhook.telemetry import configure_logging
 
     report = Report("file", as_json=options.json)
     configure_logging("error", report.log_stream)
-    try:
-        jobs = _plan(options.files, options.output)
-        # Nobody can call this process, and neither Hasura nor S3 is called by it.
-        settings = load_settings(
-            webhook_secret=secrets.token_hex(),
-            hasura_graphql_endpoint="http://hasura.invalid",
-            hasura_graphql_admin_secret=secrets.token_hex(),
-            s3_bucket="none",
-            models=options.model,
-        )
-        return run_until_stopped(lambda: _cut_out(jobs, options.overwrite, settings, report))
-    except RemovalError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return run_until_stopped(lambda: _cut_out(options, report))
 
 
 def _plan(files: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]:
@@ -189,14 +173,24 @@ def _plan(files: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]:
     return [(source, target) for target, source in sources.items()]
 
 
-async def _cut_out(
-    jobs: list[tuple[Path, Path]], overwrite: bool, settings: "Settings", report: "Report"
-) -> int:
-    from webhook.bootstrap import open_service_on
+async def _cut_out(options: argparse.Namespace, report: "Report") -> int:
     from webhook.entrypoints.work import default_concurrency, do_all, stream_of
+    from webhook.settings import load_settings
+
+    jobs = _plan(options.files, options.output)
+    # Nobody can call this process, and neither Hasura nor S3 is called by it.
+    settings = load_settings(
+        webhook_secret=secrets.token_hex(),
+        hasura_graphql_endpoint="http://hasura.invalid",
+        hasura_graphql_admin_secret=secrets.token_hex(),
+        s3_bucket="none",
+        models=options.model,
+    )
+
+    from webhook.bootstrap import open_service_on
     from webhook.pipeline import remove_background
 
-    left = [(source, target) for source, target in jobs if overwrite or not target.exists()]
+    left = [job for job in jobs if options.overwrite or not job[1].exists()]
     files = Files(left, settings.target_prefix, settings.max_source_bytes)
 
     def ended(image_id: str, outcome: RemovalResult | RemovalError) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import secrets
-import sys
 from typing import TYPE_CHECKING
 
 from webhook.domain import RemovalRequest, RemovalResult
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from webhook.entrypoints.report import Report
-    from webhook.settings import Settings
 
 _EXAMPLES = """\
 examples:
@@ -47,24 +45,21 @@ def run(options: argparse.Namespace) -> int:
     tune_process()
     from webhook.entrypoints.report import Report
     from webhook.entrypoints.work import run_until_stopped
-    from webhook.settings import load_settings
     from webhook.telemetry import configure_logging
 
     report = Report("id", as_json=options.json)
     configure_logging("warning", report.log_stream)
-    try:
-        # Nobody can call this process: the secret is one that nobody knows.
-        settings = load_settings(webhook_secret=secrets.token_hex())
-        image_ids = list(dict.fromkeys(options.image_ids))
-        return run_until_stopped(lambda: _process(image_ids, settings, report))
-    except RemovalError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return run_until_stopped(lambda: _process(list(dict.fromkeys(options.image_ids)), report))
 
 
-async def _process(image_ids: list[str], settings: "Settings", report: "Report") -> int:
-    from webhook.bootstrap import open_service
+async def _process(image_ids: list[str], report: "Report") -> int:
     from webhook.entrypoints.work import default_concurrency, do_all, stream_of
+    from webhook.settings import load_settings
+
+    # Nobody can call this process: the secret is one that nobody knows.
+    settings = load_settings(webhook_secret=secrets.token_hex())
+
+    from webhook.bootstrap import open_service
     from webhook.hasura.client import ROLE
     from webhook.pipeline import remove_background
 

@@ -5,6 +5,7 @@ Which jobs, and what is said of them, is up to the command.
 
 import asyncio
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -13,7 +14,6 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from webhook.domain import RemovalResult
 from webhook.errors import RemovalError, ServiceFault, TemporarilyUnavailable
-from webhook.segmentation.device import choose_device
 from webhook.settings import Settings
 from webhook.telemetry import log
 
@@ -28,7 +28,8 @@ def run_until_stopped(main: Callable[[], Awaitable[int]]) -> int:
     """Run `main`; the first Ctrl-C or SIGTERM cancels it, the second ends the process at once.
 
     Returns:
-        Its exit status; 128 and the number of the signal if that came first.
+        Its exit status; 128 and the number of the signal if that came first. If it can't do its
+        work at all, it says so in one line: 1 in an outage, 2 if something is set up wrongly.
     """
     stopped_by: list[int] = []
 
@@ -52,6 +53,9 @@ def run_until_stopped(main: Callable[[], Awaitable[int]]) -> int:
         return asyncio.run(watched())
     except asyncio.CancelledError:
         return 128 + stopped_by[0]
+    except RemovalError as error:
+        print(error, file=sys.stderr)
+        return 1 if error.transient else 2
 
 
 def default_concurrency(settings: Settings) -> int:
@@ -60,6 +64,9 @@ def default_concurrency(settings: Settings) -> int:
     Raises:
         ConfigurationError: the device of the settings isn't there.
     """
+    # Imported here: torch takes seconds, which a mistake in the call need not wait for.
+    from webhook.segmentation.device import choose_device
+
     if choose_device(settings.device).gains_from_batches:
         return 2 * settings.max_batch_size
     return _AT_ONCE_ON_A_CPU
