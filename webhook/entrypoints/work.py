@@ -13,7 +13,7 @@ from anyio import create_memory_object_stream, create_task_group, sleep
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from webhook.domain import RemovalResult
-from webhook.errors import RemovalError, ServiceFault, TemporarilyUnavailable
+from webhook.errors import InferenceFailed, RemovalError, ServiceFault, TemporarilyUnavailable
 from webhook.settings import Settings
 from webhook.telemetry import log
 
@@ -104,8 +104,8 @@ async def _outcome(
     try:
         return await do(item)
     except RemovalError as error:
-        if isinstance(error, ServiceFault):
-            log.error("removal_failed", code=error.code, reason=str(error), exc_info=error)
+        if isinstance(error, InferenceFailed):  # of which the words don't say all
+            log.error("removal_failed", code=error.code, exc_info=error)
         return error
     except Exception as exc:  # one job must not take others down
         log.error("removal_failed", code=ServiceFault.code, exc_info=exc)
