@@ -34,11 +34,13 @@ def test_files_of_every_format_are_cut_out_and_bad_ones_are_told(shell: Shell) -
     half.save(photos / "half.png")
     (photos / "broken.jpg").write_bytes(ROCKET.read_bytes()[:5000])
     (photos / "folder.jpg").mkdir()
+    shutil.copy(ROCKET, photos / "taken.jpg")
+    results = shell.folder / "results"
+    (results / "taken.png").mkdir(parents=True)
 
-    ended = shell.run("local photos/*.* nowhere.jpg -o results --json")
+    ended = shell.run("local photos/*.* nowhere.jpg -o results --overwrite --json")
 
     assert ended.status == 1
-    results = shell.folder / "results"
     done = {line["file"]: line for line in ended.lines if line["status"] == "done"}
     failed = {line["file"]: line["code"] for line in ended.lines if line["status"] == "failed"}
     assert set(done) == {
@@ -48,11 +50,12 @@ def test_files_of_every_format_are_cut_out_and_bad_ones_are_told(shell: Shell) -
         "photos/broken.jpg": "unsupported-image",
         "photos/folder.jpg": "source-not-found",
         "nowhere.jpg": "source-not-found",
+        "photos/taken.jpg": "storage-rejected",
     }
     assert ended.summary["done"] == 4
-    assert ended.summary["failed"] == {"source-not-found": 2, "unsupported-image": 1}
+    assert sum(ended.summary["failed"].values()) == 4
     assert {path.name for path in results.iterdir()} == {
-        *("rocket.png", "moving.png", "small.png", "half.png")
+        *("rocket.png", "moving.png", "small.png", "half.png", "taken.png")
     }
     for line in done.values():
         with Image.open(shell.folder / line["output"]) as cutout:
@@ -64,30 +67,23 @@ def test_files_of_every_format_are_cut_out_and_bad_ones_are_told(shell: Shell) -
         assert not np.asarray(cutout)[:, :300].any()  # what was transparent stays so
 
 
-def test_the_quickest_look_says_where_the_cutout_is(shell: Shell) -> None:
-    shutil.copy(ROCKET, shell.folder / "photo.jpg")
+def test_the_quickest_look_says_where_the_cutout_is_and_keeps_what_is_there(shell: Shell) -> None:
+    for name in ("photo.jpg", "old.jpg"):
+        shutil.copy(ROCKET, shell.folder / name)
+    (shell.folder / "cutouts").mkdir()
+    existing = shell.folder / "cutouts" / "old.png"
+    existing.write_bytes(b"made by hand")
 
-    ended = shell.run("local photo.jpg")
+    ended = shell.run("local photo.jpg old.jpg")
 
     assert (ended.status, ended.err) == (0, "")
-    first, summary = ended.out.splitlines()
-    assert first.startswith("done     photo.jpg  640×427, ")
-    assert first.endswith("→ cutouts/photo.png")
-    assert summary.startswith("1 done, 0 failed, in ")
+    skipped, done, summary = ended.out.splitlines()
+    assert skipped == "skipped  old.jpg  cutouts/old.png is there already (--overwrite)"
+    assert existing.read_bytes() == b"made by hand"
+    assert done.startswith("done     photo.jpg  640×427, ")
+    assert done.endswith("→ cutouts/photo.png")
+    assert summary.startswith("1 done, 1 skipped, 0 failed, in ")
     assert "\x1b" not in ended.out
-
-
-def test_an_existing_output_stays(shell: Shell) -> None:
-    (shell.folder / "cutouts").mkdir()
-    output = shell.folder / "cutouts" / "photo.png"
-    output.write_bytes(b"made by hand")
-    shutil.copy(ROCKET, shell.folder / "photo.jpg")
-
-    ended = shell.run("local photo.jpg")
-
-    assert ended.status == 0
-    assert "skipped  photo.jpg  cutouts/photo.png is there already (--overwrite)" in ended.out
-    assert output.read_bytes() == b"made by hand"
 
 
 @pytest.mark.parametrize(
@@ -111,17 +107,10 @@ def test_a_call_that_can_not_be_meant_is_refused(shell: Shell, command: str, sai
     assert (shell.folder / "a.png").read_bytes() == b"kept"
 
 
-def test_a_folder_that_can_not_be_written_to_is_told_for_each_file(shell: Shell) -> None:
-    shutil.copy(ROCKET, shell.folder / "photo.jpg")
-    ended = shell.run("local photo.jpg -o /proc/self")
-    assert ended.status == 1
-    assert "storage-rejected: /proc/self/photo.png can't be written: " in ended.out
-
-
 def test_after_ctrl_c_every_file_is_whole_and_the_same_call_does_the_rest(shell: Shell) -> None:
     photos, cutouts = shell.folder / "photos", shell.folder / "cutouts"
     photos.mkdir()
-    for number in range(12):
+    for number in range(8):
         shutil.copy(ROCKET, photos / f"{number:02}.jpg")
 
     def some_are_done() -> bool:
@@ -132,14 +121,14 @@ def test_after_ctrl_c_every_file_is_whole_and_the_same_call_does_the_rest(shell:
     assert ended.status == 130
     assert "Stopped: what is not done is as it was." in ended.out
     made = {path.name: path.read_bytes() for path in cutouts.iterdir()}
-    assert 2 <= len(made) < 12
+    assert 2 <= len(made) < 8
     for name, png in made.items():
         assert re.fullmatch(r"\d\d\.png", name)
         with Image.open(io.BytesIO(png)) as cutout:
             cutout.load()
     ended = shell.run("local photos/*.jpg --json")
     assert (ended.status, ended.summary["skipped"]) == (0, len(made))
-    assert ended.summary["done"] == 12 - len(made)
+    assert ended.summary["done"] == 8 - len(made)
 
 
 @pytest.mark.parametrize("no_colour", [False, True], ids=["colours", "NO_COLOR"])

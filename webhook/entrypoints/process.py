@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
 examples:
   python -m webhook process 6f1c1a52-6c0e-4a43-9d3b-2f0f3f9f5a10
-  python -m webhook process --json $(cat ids.txt) | jq -r .key
+  python -m webhook process --json $(cat ids.txt)
 
 Takes the settings of the service from the environment (HASURA_GRAPHQL_ENDPOINT,
 HASURA_GRAPHQL_ADMIN_SECRET, S3_BUCKET, AWS_*, MODELS); WEBHOOK_SECRET is not needed.
