@@ -144,9 +144,12 @@ class Inventory:
             if certified_result(RemovalRequest(image_id), key, found, source, model) is None:
                 stale.add(image_id)
 
-        async with create_task_group() as asking:
-            for image_id, source in sources.items():
-                asking.start_soon(ask, image_id, source)
+        try:
+            async with create_task_group() as asking:
+                for image_id, source in sources.items():
+                    asking.start_soon(ask, image_id, source)
+        except ExceptionGroup as several:  # one says enough of them all
+            raise several.exceptions[0] from several
         return stale
 
 

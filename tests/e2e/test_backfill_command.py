@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -157,6 +158,7 @@ def test_a_backfill_that_was_stopped_or_killed_goes_on_where_it_was(
         "backfill --concurrency 1", signal.SIGKILL, lambda: done() >= after_stop + 1
     )
     assert ended.status == -signal.SIGKILL
+    time.sleep(0.5)  # its last write may still be on its way
     after_kill = done()
     assert after_stop < after_kill < 9
     for image_id in image_ids:
@@ -165,6 +167,7 @@ def test_a_backfill_that_was_stopped_or_killed_goes_on_where_it_was(
         if row["status"] == "done":
             assert user.cutout(row["transparent_key"]).shape == (427, 640, 4)
 
+    niceness = 0
     with shell.running("backfill --json") as process:
         while done() == after_kill and process.poll() is None:
             niceness = os.getpriority(os.PRIO_PROCESS, process.pid)

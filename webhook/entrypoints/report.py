@@ -67,7 +67,7 @@ class Report:
         )
         self._task = self._bar.add_task("", total=0, more="", failed="")
         self._started = time.monotonic()
-        self._next_line = self._started + _LINE_EVERY_S
+        self._next_line = self._started
         self._last_note = ""
         self._expected = 0
         self._more = ""
@@ -78,6 +78,8 @@ class Report:
         self.failed: Counter[str] = Counter()
 
     def __enter__(self) -> "Report":
+        self._started = time.monotonic()
+        self._next_line = self._started + _LINE_EVERY_S
         self._bar.start()
         return self
 

@@ -9,7 +9,7 @@ from anyio import CapacityLimiter
 from tests.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
 from webhook import inventory
 from webhook.budget import Budget
-from webhook.domain import ImageRow, SourceObject
+from webhook.domain import ImageRow, ModelIdentity, SourceObject
 from webhook.entrypoints import catch_up
 from webhook.entrypoints.catch_up import FAULTS_IN_A_ROW, CatchUp, Search
 from webhook.entrypoints.report import Report
@@ -107,6 +107,31 @@ async def test_a_search_waits_an_outage_out_but_not_for_ever(report: Report) -> 
     assert len(await found_in(search(FakeTable(outage=[*outage]), report))) == ROW_COUNT
     with pytest.raises(WritebackUnavailable):
         await found_in(search(FakeTable(outage=[*outage, *outage]), report))
+
+
+class UnreadableCutouts:
+    """A bucket that lists everything and can't be asked about any of it."""
+
+    async def find_all(self, image_ids: Collection[str]) -> Mapping[str, SourceObject]:
+        return {image_id: SourceObject(f"ogs/{image_id}", "etag", 1) for image_id in image_ids}
+
+    async def keys_of(self, prefix: str, image_ids: Collection[str]) -> Set[str]:
+        return {f"{prefix}{image_id}/trans.png" for image_id in image_ids}
+
+    async def certificate(self, key: str) -> Mapping[str, str] | None:
+        raise StorageUnavailable("down")
+
+
+async def test_an_outage_among_many_questions_is_an_outage() -> None:
+    look = Inventory(
+        FakeTable([ImageRow("1", "done"), ImageRow("2", "done")]),
+        UnreadableCutouts(),
+        "img/",
+        created_before=datetime.now(UTC),
+        model=ModelIdentity("embedded", "r1", "float32"),
+    )
+    with pytest.raises(StorageUnavailable):
+        await look.page(None)
 
 
 async def test_all_that_is_found_is_done_and_what_failed_is_listed(report: Report) -> None:
