@@ -51,7 +51,7 @@ def add_command(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "backfill",
         help="do all rows whose cut-out is missing, failed or out of date",
-        description="Find the rows whose cut-out is missing (pending, failed, or gone from the "
+        description="Find the rows whose cut-out is missing (pending, failed, or gone from the\n"
         "bucket), and do them behind the live work.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

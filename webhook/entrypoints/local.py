@@ -50,7 +50,7 @@ def add_command(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "local",
         help="do files of this machine; needs no server and no settings",
-        description="Remove the background of files of this machine, the way the service does it. "
+        description="Remove the background of files of this machine, the way the service does it.\n"
         "No server and no settings are needed.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
