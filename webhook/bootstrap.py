@@ -2,15 +2,15 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 
 from anyio import CapacityLimiter, to_thread
 
 from webhook.budget import Budget
 from webhook.domain import EMBEDDED, RemovalResult
-from webhook.hasura.client import open_hasura
+from webhook.hasura.client import HasuraClient, open_hasura
 from webhook.jobs import Jobs
-from webhook.pipeline import Service
+from webhook.pipeline import ObjectStore, Rows, Service
 from webhook.segmentation.device import choose_device, compile_network
 from webhook.segmentation.segmenter import TorchSegmenter
 from webhook.segmentation.weights import LoadedModel, LocalModel, load_model
@@ -67,28 +67,50 @@ async def open_service(settings: Settings, load: Loader = load_models) -> AsyncI
     Raises:
         ConfigurationError, WeightsInvalid, StorageRejected: the service can't run like this.
     """
-    client = open_client()  # before the models, which take longer to load than a mistake to show
+    # Before the models, which take longer to load than a mistake to show.
+    store = open_store(settings)
+    async with (
+        open_rows(settings) as rows,
+        open_service_on(store, rows, settings, load) as service,
+    ):
+        yield service
+
+
+def open_store(settings: Settings) -> S3Storage:
+    """Make the client of the bucket.
+
+    Raises:
+        StorageRejected: what AWS_* says can't be used.
+    """
+    return S3Storage(
+        open_client(),
+        bucket=settings.s3_bucket,
+        source_prefix=settings.source_prefix,
+        max_source_bytes=settings.max_source_bytes,
+    )
+
+
+def open_rows(settings: Settings) -> AbstractAsyncContextManager[HasuraClient]:
+    """Keep a session with Hasura open; nothing is sent until the first call."""
+    return open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret)
+
+
+@asynccontextmanager
+async def open_service_on(
+    store: ObjectStore, rows: Rows, settings: Settings, load: Loader = load_models
+) -> AsyncIterator[Service]:
+    """Do as `open_service`, on an object store and a table that are open already."""
     segmenter = TorchSegmenter(
         await to_thread.run_sync(load, settings),
         max_batch_size=settings.max_batch_size,
         max_queue_depth=settings.max_jobs,
     )
     cores = os.cpu_count() or 1
-    store = S3Storage(
-        client,
-        bucket=settings.s3_bucket,
-        source_prefix=settings.source_prefix,
-        max_source_bytes=settings.max_source_bytes,
-    )
     jobs: Jobs[RemovalResult] = Jobs(
         settings.max_jobs, settings.job_timeout_s, segmenter.seconds_per_image
     )
     with exporting(settings.traces_url):
-        async with (
-            aclosing(segmenter),
-            open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret) as rows,
-            aclosing(jobs),
-        ):
+        async with aclosing(segmenter), aclosing(jobs):
             await segmenter.warm_up()
             yield Service(
                 store=store,

@@ -48,6 +48,14 @@ class SourceObject:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageRow:
+    """What the table says of an image: `pending`, `done` or `failed`."""
+
+    image_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelIdentity:
     """What produced a matte: enough to tell whether another run would give the same."""
 

@@ -1,7 +1,8 @@
-"""S3: find and fetch a source, store a cut-out. botocore's errors become ours here."""
+"""S3: find and fetch a source, store a cut-out, list both. botocore's errors become ours here."""
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Set
 from contextlib import closing, contextmanager
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -23,7 +24,7 @@ from webhook.tracing import span
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ObjectTypeDef
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp"})
 _TRANSIENT_CODES = frozenset(
@@ -36,6 +37,8 @@ _TRANSIENT_CODES = frozenset(
         "ThrottlingException",
     }
 )
+_END_OF_ID = re.compile(r"[./]")
+_AFTER_SLASH = chr(ord("/") + 1)
 _CONNECTIONS = 32
 _BLOCK_BYTES = 32 * 2**10
 
@@ -74,15 +77,34 @@ class S3Storage:
         candidates = await self._in_thread("ListObjectsV2", self._list_candidates, base)
         if not candidates:
             raise SourceNotFound(f"There is no source object for this id (looked for {base}).")
-        newest = max(candidates, key=lambda item: (item["LastModified"], item["Key"]))
+        newest = _newest(candidates)
         if len(candidates) > 1:
-            log.warning("several_sources", count=len(candidates), source_key=newest["Key"])
-        if newest["Size"] > self._max_source_bytes:
+            log.warning("several_sources", count=len(candidates), source_key=newest.key)
+        if newest.size_bytes > self._max_source_bytes:
             raise ImageTooLarge(
-                f"The source has {newest['Size']:,} bytes; at most {self._max_source_bytes:,} "
+                f"The source has {newest.size_bytes:,} bytes; at most {self._max_source_bytes:,} "
                 "are allowed."
             )
-        return SourceObject(newest["Key"], newest["ETag"].strip('"'), newest["Size"])
+        return newest
+
+    async def find_all(self, image_ids: Collection[str]) -> Mapping[str, SourceObject]:
+        """Return the sources of many ids, as `find` would choose them but of any size.
+
+        It walks through all keys from the first of the ids to the last, a thousand a request: it is
+        made for ids that lie close together.
+
+        Raises:
+            StorageUnavailable, StorageRejected: S3 could not be asked.
+        """
+        candidates: dict[str, list[ObjectTypeDef]] = {image_id: [] for image_id in image_ids}
+        async for image_id, item in self._walk(self._source_prefix, image_ids):
+            if _names_a_source(item["Key"].removeprefix(self._source_prefix + image_id)):
+                candidates[image_id].append(item)
+        return {image_id: _newest(found) for image_id, found in candidates.items() if found}
+
+    async def keys_of(self, prefix: str, image_ids: Collection[str]) -> Set[str]:
+        """Return the keys below `prefix` that belong to one of many ids; walks as `find_all`."""
+        return {item["Key"] async for _, item in self._walk(prefix, image_ids)}
 
     async def certificate(self, key: str) -> Mapping[str, str] | None:
         """Return the certificate that the object `key` carries; None if there is no object.
@@ -112,9 +134,30 @@ class S3Storage:
             upload = _Upload(png, given_up)
             await self._in_thread("PutObject", self._put, key, upload, certificate)
 
+    async def _walk(
+        self, prefix: str, image_ids: Collection[str]
+    ) -> "AsyncIterator[tuple[str, ObjectTypeDef]]":
+        """List the objects of many ids, each with its id, in the order of their keys."""
+        start = prefix + min(image_ids)[:-1]  # a listing begins behind the key that is named
+        end = prefix + max(image_ids) + _AFTER_SLASH
+        more = True
+        while more:
+            page = await self._in_thread(self._list_page, prefix, start)
+            for item in page.get("Contents", ()):
+                start = item["Key"]
+                if start >= end:
+                    return
+                image_id = _END_OF_ID.split(start.removeprefix(prefix), maxsplit=1)[0]
+                if image_id in image_ids:
+                    yield image_id, item
+            more = page["IsTruncated"]
+
+    def _list_page(self, prefix: str, start: str) -> "ListObjectsV2OutputTypeDef":
+        return self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=start)
+
     def _list_candidates(self, base: str) -> "list[ObjectTypeDef]":
         """List in key order, so that `ogs/12` stops before it walks through `ogs/123…`."""
-        after_folder = base + chr(ord("/") + 1)
+        after_folder = base + _AFTER_SLASH
         candidates: list[ObjectTypeDef] = []
         pages = self._client.get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=self._bucket, Prefix=base):
@@ -215,6 +258,11 @@ def _names_a_source(rest: str) -> bool:
     if rest.startswith("/"):
         return not rest.endswith("/")
     return rest == "" or rest.lower() in _SUFFIXES
+
+
+def _newest(candidates: "list[ObjectTypeDef]") -> SourceObject:
+    newest = max(candidates, key=lambda item: (item["LastModified"], item["Key"]))
+    return SourceObject(newest["Key"], newest["ETag"].strip('"'), newest["Size"])
 
 
 def open_client() -> "S3Client":

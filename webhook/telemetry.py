@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
@@ -51,8 +51,8 @@ _SPEAKING = ("webhook", "uvicorn")
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("webhook")
 
 
-def configure_logging(level: str) -> None:
-    """Send every log record of the process to stdout, one JSON object a line."""
+def configure_logging(level: str, stream: TextIO | None = None) -> None:
+    """Send every log record of the process to `stream` or stdout, one JSON object a line."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -66,7 +66,7 @@ def configure_logging(level: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from webhook.domain import RemovalResult
+from webhook.domain import ImageRow, RemovalResult
 from webhook.errors import (
     InvalidPayload,
     RemovalError,
@@ -285,3 +286,33 @@ async def test_many_calls_share_the_session(peer: Peer, client: HasuraClient) ->
         for _ in range(50):
             tasks.start_soon(client.record_done, RESULT)
     assert len(peer.asked) == 50
+
+
+async def test_rows_are_listed_page_by_page_as_the_services_own_role(
+    client: HasuraClient, peer: Peer
+) -> None:
+    peer.says({"data": {"images": [{"id": "13", "status": "failed"}]}})
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+    rows = await client.list_rows(after="12", created_before=now, status="failed", limit=2)
+
+    assert rows == [ImageRow("13", "failed")]
+    headers, body = peer.asked[0]
+    assert headers["x-hasura-role"] == ROLE
+    assert body["variables"] == {
+        "where": {
+            "created_at": {"_lt": "2026-01-02T03:04:05+00:00"},
+            "id": {"_gt": "12"},
+            "status": {"_eq": "failed"},
+        },
+        "limit": 2,
+    }
+
+
+@pytest.mark.parametrize("data", [{}, {"images": None}, {"images": [None]}, {"images": [{}]}])
+async def test_a_page_that_is_none_may_be_asked_for_again(
+    client: HasuraClient, peer: Peer, data: Any
+) -> None:
+    peer.says({"data": data})
+    with pytest.raises(WritebackUnavailable):
+        await client.list_rows(after=None, created_before=datetime.now(UTC), status=None, limit=2)

@@ -86,6 +86,8 @@ async def test_the_least_policy_is_enough_and_allows_no_more(account: "S3Client"
     await storage.store("img/12/trans.png", b"png", {"model": "embedded"})
     head = account.head_object(Bucket="my-bucket", Key="img/12/trans.png")
     assert head["Metadata"] == {"model": "embedded"}
+    assert await storage.find_all({"12"}) == {"12": source}
+    assert await storage.keys_of("img/", {"12"}) == {"img/12/trans.png"}
     forbidden: tuple[Callable[[], object], ...] = (
         lambda: account.put_object(Bucket="my-bucket", Key="ogs/12", Body=b"another"),
         lambda: account.delete_object(Bucket="my-bucket", Key="ogs/12"),

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -255,3 +256,27 @@ async def test_wrong_credentials_are_a_mistake_in_the_set_up(server: Server) -> 
     wrong = {**server.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}
     with pytest.raises(StorageRejected, match="SignatureDoesNotMatch"):
         await Server(wrong, server.outside).storage().find("12")
+
+
+async def test_the_sources_of_many_ids_are_those_that_find_would_choose(server: Server) -> None:
+    server.put("ogs/b1.jpg", "ogs/b2/IMG 1.jpg", "ogs/b2/", "ogs/b3", "ogs/b3-other", "ogs/b30.png")
+    server.put("ogs/b4.tiff", "ogs/a", "ogs/c.jpg")
+    server.put("ogs/b3.PNG", data=b"newer")
+    storage = server.storage(max_source_bytes=2)
+
+    found = await storage.find_all({"b1", "b2", "b3", "b4", "b5"})
+
+    assert {image_id: source.key for image_id, source in found.items()} == {
+        "b1": "ogs/b1.jpg",
+        "b2": "ogs/b2/IMG 1.jpg",
+        "b3": "ogs/b3.PNG",
+    }
+    assert found["b1"] == await server.storage().find("b1")
+
+
+async def test_keys_are_listed_beyond_the_first_thousand(server: Server) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(server.put, (f"img/{number:04}/trans.png" for number in range(1200))))
+    wanted = {"0000", "0999", "1000", "1199", "1200"}
+    found = await server.storage().keys_of("img/", wanted)
+    assert found == {f"img/{image_id}/trans.png" for image_id in wanted - {"1200"}}

@@ -1,10 +1,8 @@
-"""The command line: serve, doctor, pull, demo."""
+"""The command line: serve, doctor, pull, demo; process, backfill and local are next to it."""
 
 import argparse
-import ctypes
 import gc
 import math
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -16,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from webhook import __version__
 from webhook.domain import EMBEDDED, MODELS
+from webhook.entrypoints import backfill, local, process
+from webhook.entrypoints.tuning import tune_process
 from webhook.errors import ConfigurationError, RemovalError
 
 if TYPE_CHECKING:
@@ -29,11 +29,6 @@ _KEEP_ALIVE_S = 75
 GRACE_S = 5  # for jobs at a shutdown, on top of their own deadline
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_M_ARENA_MAX = -8  # malloc.h
-
-# After each of a network's operations the device's thread asks for the interpreter's lock again.
-# By default whoever holds it may keep it for 5 ms, and the device would wait for its next order.
-_SWITCH_INTERVAL_S = 0.0005
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m webhook",
         description="Background removal for Hasura and S3.",
+        epilog="python -m webhook COMMAND --help tells what each takes.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -50,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="tell whether the service would work with these settings, and if not, what to do",
     )
     doctor.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    for command in (process, backfill, local):
+        command.add_command(commands)
     demo = commands.add_parser("demo", help="run the whole journey on embedded servers")
     demo.add_argument("--once", action="store_true", help="stop after the table of results")
     pull = commands.add_parser("pull", help="fetch the weights of a model, and verify them")
@@ -76,7 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_doctor(as_json=options.json)
     if options.command == "pull":
         return _pull(options.model, options.folder)
-    return serve()
+    if options.command == "serve":
+        return serve()
+    status: int = options.run(options)
+    return status
 
 
 def serve(load: "Loader | None" = None) -> int:
@@ -85,12 +86,7 @@ def serve(load: "Loader | None" = None) -> int:
     Args:
         load: Loads the models, if not as the settings say.
     """
-    # Read when torch loads its OpenMP: a waiting thread sleeps instead of spinning, which beside
-    # other work costs many times what the network computes.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-    _share_freed_memory()
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    tune_process()
 
     # Imported here: torch takes seconds, which --help and demo need not wait for.
     import uvloop
@@ -124,15 +120,6 @@ def _end_at_once_by_the_next() -> None:
     """Whoever sends a second signal does not want to wait; nothing is lost by it."""
     for number in _STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-
-
-def _share_freed_memory() -> None:
-    """Have threads allocate from two places, not from one each, which keeps what it ever held.
-
-    Under load that is 40 % of the resident memory. Of glibc only.
-    """
-    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(_M_ARENA_MAX, 2)
 
 
 async def _serve_until_stopped(settings: "Settings", load: "Loader | None") -> None:

@@ -1,4 +1,4 @@
-"""What we ask of Hasura: write results back, look a row up as its caller; by graphql/*.graphql."""
+"""What we ask of Hasura: write results back, look a row up, list rows; by graphql/*.graphql."""
 
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -18,7 +18,7 @@ from gql.transport.exceptions import (
 from gql.transport.httpx import HTTPXAsyncTransport
 from pydantic import SecretStr
 
-from webhook.domain import RemovalResult
+from webhook.domain import ImageRow, RemovalResult
 from webhook.errors import (
     InvalidPayload,
     RemovalError,
@@ -64,6 +64,7 @@ class HasuraClient:
     def __init__(self, session: AsyncClientSession | ReconnectingAsyncClientSession) -> None:
         self._session = session
         self._find_image = _document("find_image")
+        self._list_images = _document("list_images")
         self._record_removal = _document("record_removal")
 
     async def find_visible(self, image_id: str, session_variables: Mapping[str, str]) -> str:
@@ -87,6 +88,32 @@ class HasuraClient:
         if not isinstance(row, Mapping) or "id" not in row:
             raise RowNotFound("No image with this id is visible to you.")
         return str(row["id"])
+
+    async def list_rows(
+        self, *, after: str | None, created_before: datetime, status: str | None, limit: int
+    ) -> list[ImageRow]:
+        """Return one page of the table, in the order of the ids.
+
+        Args:
+            after: The last id of the page before; None for the first page.
+            created_before: Younger rows are left out.
+            status: Only rows with this one.
+            limit: How many rows make a page; fewer are the last one.
+
+        Raises:
+            WritebackUnavailable, WritebackRejected: the engine could not be asked.
+        """
+        where: dict[str, Any] = {"created_at": {"_lt": created_before.isoformat()}}
+        if after is not None:
+            where["id"] = {"_gt": after}
+        if status is not None:
+            where["status"] = {"_eq": status}
+        variables = {"where": where, "limit": limit}
+        data = await self._execute(self._list_images, variables, {"x-hasura-role": ROLE})
+        try:
+            return [ImageRow(str(row["id"]), str(row["status"])) for row in data["images"]]
+        except (KeyError, TypeError) as exc:
+            raise WritebackUnavailable(_NO_GRAPHQL) from exc
 
     async def record_done(self, result: RemovalResult) -> None:
         """Write a result to its row and clear an earlier failure.

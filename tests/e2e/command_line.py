@@ -1,0 +1,104 @@
+"""The command line as a person has it: a shell, a folder, an environment, two streams."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from webhook.demo.processes import clean_environment
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended: its exit status, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Its JSON lines, without the summary."""
+        return [line for line in map(json.loads, self.out.splitlines()) if "summary" not in line]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The last JSON line."""
+        found: dict[str, Any] = json.loads(self.out.splitlines()[-1])["summary"]
+        return found
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs `python -m webhook` in a folder, with these settings and nothing else of ours."""
+
+    folder: Path
+    settings: Mapping[str, str]
+
+    def run(self, command: str, **variables: str) -> Ended:
+        with self.running(command, **variables) as process:
+            return self.end_of(process)
+
+    def end_of(self, process: "subprocess.Popen[str]") -> Ended:
+        out, err = process.communicate(timeout=60)
+        assert "Traceback" not in err, err
+        return Ended(process.returncode, out, err)
+
+    @contextmanager
+    def running(self, command: str, **variables: str) -> Iterator["subprocess.Popen[str]"]:
+        with subprocess.Popen(
+            ["sh", "-c", f"exec {sys.executable} -m webhook {command}"],
+            cwd=self.folder,
+            env=clean_environment(PYTHONPATH=str(REPOSITORY), **{**self.settings, **variables}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()  # harmless after its end
+
+    def stopped(self, command: str, number: signal.Signals, when: Callable[[], bool]) -> Ended:
+        """Send a signal to a command as soon as something is so, and wait for its end."""
+        with self.running(command) as process:
+            deadline = time.monotonic() + 30
+            while not when():
+                assert process.poll() is None, self.end_of(process)
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            process.send_signal(number)
+            return self.end_of(process)
+
+    def on_terminal(self, command: str, **variables: str) -> str:
+        """Run a command on a terminal of its own; return what it showed there."""
+        ours, its = os.openpty()
+        with subprocess.Popen(
+            ["sh", "-c", f"exec {sys.executable} -m webhook {command}"],
+            cwd=self.folder,
+            env=clean_environment(
+                PYTHONPATH=str(REPOSITORY), TERM="xterm", **{**self.settings, **variables}
+            ),
+            stdin=its,
+            stdout=its,
+            stderr=its,
+        ) as process:
+            os.close(its)
+            shown = b""
+            try:
+                while block := os.read(ours, 4096):
+                    shown += block
+            except OSError:  # the other end is closed: it has ended
+                pass
+            os.close(ours)
+            assert process.wait(10) == 0, shown
+        return shown.decode()

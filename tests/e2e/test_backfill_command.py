@@ -1,0 +1,256 @@
+"""`python -m webhook process` and `backfill`, beside the service, on its table and bucket."""
+
+import csv
+import os
+import re
+import shlex
+import signal
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.e2e.command_line import Shell
+from tests.e2e.conftest import User
+from webhook.demo.processes import free_port
+from webhook.demo.samples import sample_photos
+from webhook.demo.stack import Stack
+
+ROCKET = sample_photos()[3]
+PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
+
+
+@pytest.fixture
+def shell(stack: Stack, tmp_path: Path) -> Shell:
+    """A shell with the settings of the service, but for its secret."""
+    needed = {name: text for name, text in stack.settings.items() if name != "WEBHOOK_SECRET"}
+    return Shell(tmp_path, needed)
+
+
+@pytest.fixture
+def old_row(user: User) -> Callable[..., str]:
+    """Make rows that are older than the trigger, in a table that has no others."""
+    user.sql("DELETE FROM images")
+
+    def make(source: bytes | None = ROCKET.read_bytes(), status: str = "pending") -> str:
+        image_id = str(uuid.uuid4())
+        if source is not None:
+            user.upload(image_id, source, ".jpg")
+        with psycopg.connect(user.stack.database_url) as connection:
+            connection.execute("SET session_replication_role = replica")
+            connection.execute(
+                "INSERT INTO images (id, status) VALUES (%s, %s)", (image_id, status)
+            )
+        return image_id
+
+    return make
+
+
+def failures(shell: Shell) -> list[list[str]]:
+    with (shell.folder / "backfill-failures.csv").open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def certificate(user: User, image_id: str) -> Mapping[str, str]:
+    key = f"img/{image_id}/trans.png"
+    return user.stack.s3.client().head_object(Bucket=user.stack.bucket, Key=key)["Metadata"]
+
+
+def test_a_backfill_does_what_is_missing_and_lists_what_failed(
+    shell: Shell, user: User, old_row: Callable[..., str]
+) -> None:
+    good, lost, without_source = old_row(), old_row(status="done"), old_row(source=None)
+    bad = old_row(b"not an image", status="failed")
+    before = user.sql("SELECT * FROM images ORDER BY id")
+
+    ended = shell.run("backfill --dry-run --json")
+    assert (ended.status, ended.err) == (0, "")
+    assert {line["id"]: (line["reason"], line["source"]) for line in ended.lines} == {
+        good: ("pending", True),
+        lost: ("missing", True),
+        without_source: ("pending", False),
+        bad: ("failed", True),
+    }
+    assert ended.summary == {
+        "rows": 4,
+        "to_do": {"pending": 2, "missing": 1, "failed": 1},
+        "without_source": 1,
+    }
+    assert user.sql("SELECT * FROM images ORDER BY id") == before
+    client = user.stack.s3.client()
+    for image_id in (good, lost, bad):
+        found = client.list_objects_v2(Bucket=user.stack.bucket, Prefix=f"img/{image_id}")
+        assert found["KeyCount"] == 0
+    assert not list(shell.folder.iterdir())
+
+    ended = shell.run("backfill")
+    assert ended.status == 1
+    summary = ended.out.splitlines()[-1]
+    assert summary.startswith("2 done, 2 failed (1 ")
+    assert "Looked at 4 rows." in summary
+    assert summary.endswith("What failed is listed in backfill-failures.csv.")
+    for image_id in (good, lost):
+        row = user.row(image_id)
+        assert (row["status"], row["model"], row["width"]) == ("done", "embedded", 640)
+        assert user.cutout(row["transparent_key"]).shape == (427, 640, 4)
+    assert user.row(without_source)["status"] == "pending"
+    assert user.row(bad)["error_code"] == "unsupported-image"
+    header, *listed = failures(shell)
+    assert header == ["id", "code", "message"]
+    assert {image_id: code for image_id, code, _ in listed} == {
+        without_source: "source-not-found",
+        bad: "unsupported-image",
+    }
+
+
+def test_stale_cutouts_are_made_anew_and_the_others_stay(
+    shell: Shell, user: User, old_row: Callable[..., str]
+) -> None:
+    fresh, other_model, replaced, without_source = (old_row(status="failed") for _ in range(4))
+    pending = old_row(source=None)
+    ended = shell.run("backfill --status failed")
+    assert ended.status == 0  # the other one would have failed
+    assert ended.out.startswith("4 done, 0 failed, in ")
+    assert not list(shell.folder.iterdir())
+    user.sql("DELETE FROM images WHERE id = %s", pending)
+    client, bucket = user.stack.s3.client(), user.stack.bucket
+    key = f"img/{other_model}/trans.png"
+    client.copy_object(
+        Bucket=bucket,
+        Key=key,
+        CopySource={"Bucket": bucket, "Key": key},
+        Metadata={**certificate(user, other_model), "model": "ZhengPeng7/BiRefNet"},
+        MetadataDirective="REPLACE",
+    )
+    old_etag = certificate(user, replaced)["source-etag"]
+    user.upload(replaced, sample_photos()[4], ".jpg")
+    client.delete_object(Bucket=bucket, Key=f"ogs/{without_source}.jpg")
+    written = {item: user.row(item)["processed_at"] for item in (fresh, without_source)}
+
+    ended = shell.run("backfill --stale --json")
+
+    assert (ended.status, ended.summary["rows"]) == (0, 4)
+    assert {line["id"] for line in ended.lines} == {other_model, replaced}
+    assert certificate(user, other_model)["model"] == "embedded"
+    assert certificate(user, replaced)["source-etag"] != old_etag
+    for image_id, processed_at in written.items():
+        assert user.row(image_id)["processed_at"] == processed_at
+
+
+def test_a_backfill_that_was_stopped_or_killed_goes_on_where_it_was(
+    shell: Shell, user: User, old_row: Callable[..., str]
+) -> None:
+    image_ids = [old_row() for _ in range(9)]
+
+    def done() -> int:
+        return int(user.sql("SELECT count(*) FROM images WHERE status = 'done'")[0][0])
+
+    ended = shell.stopped("backfill --concurrency 1", signal.SIGINT, lambda: done() >= 2)
+    assert ended.status == 130
+    assert "Stopped: what is not done is as it was." in ended.out
+    after_stop = done()
+    assert 2 <= after_stop < 8
+
+    ended = shell.stopped(
+        "backfill --concurrency 1", signal.SIGKILL, lambda: done() >= after_stop + 1
+    )
+    assert ended.status == -signal.SIGKILL
+    time.sleep(0.5)  # its last write may still be on its way
+    after_kill = done()
+    assert after_stop < after_kill < 9
+    for image_id in image_ids:
+        row = user.row(image_id)
+        assert row["status"] in ("pending", "done")
+        if row["status"] == "done":
+            assert user.cutout(row["transparent_key"]).shape == (427, 640, 4)
+
+    niceness = 0
+    with shell.running("backfill --json") as process:
+        while done() == after_kill and process.poll() is None:
+            niceness = os.getpriority(os.PRIO_PROCESS, process.pid)
+        ended = shell.end_of(process)
+    assert niceness > os.getpriority(os.PRIO_PROCESS, 0)
+    assert (ended.status, ended.summary["done"]) == (0, 9 - after_kill)
+    assert done() == 9
+
+
+def test_rows_that_are_younger_than_the_backfill_are_left_to_the_service(
+    shell: Shell, user: User, old_row: Callable[..., str]
+) -> None:
+    image_id = old_row()
+    user.sql("UPDATE images SET created_at = now() + interval '1 hour' WHERE id = %s", image_id)
+    ended = shell.run("backfill --limit 100 --concurrency 8")
+    assert ended.status == 0
+    assert ended.out.startswith("0 done, 0 failed, in ")
+    assert ended.out.endswith(" Looked at 0 rows.\n")
+    assert user.row(image_id)["status"] == "pending"
+    assert not list(shell.folder.iterdir())
+
+
+def test_images_are_processed_by_the_ids_of_their_rows(
+    shell: Shell, user: User, old_row: Callable[..., str]
+) -> None:
+    good, bad, without_source = old_row(), old_row(b"not an image"), old_row(source=None)
+    unknown = str(uuid.uuid4())
+    user.upload(unknown, ROCKET)
+
+    ended = shell.run(
+        'process --json "$ID" ' + shlex.join([bad, without_source, unknown, "../x"]),
+        ID=good.upper(),
+    )
+
+    assert ended.status == 1
+    found = {line["id"]: line.get("code", line.get("key")) for line in ended.lines}
+    assert found == {
+        good.upper(): f"img/{good}/trans.png",
+        bad: "unsupported-image",
+        without_source: "source-not-found",
+        unknown: "row-not-found",
+        "../x": "row-not-found",
+    }
+    assert (user.row(good)["status"], user.row(bad)["status"]) == ("done", "failed")
+    assert user.row(without_source)["status"] == "pending"
+    objects = user.stack.s3.client().list_objects_v2(
+        Bucket=user.stack.bucket, Prefix=f"img/{unknown}"
+    )
+    assert objects["KeyCount"] == 0
+
+
+def test_an_outage_is_told_and_leaves_the_row_as_it_was(
+    shell: Shell, user: User, old_row: Callable[..., str]
+) -> None:
+    image_id = old_row()
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    ended = shell.run('process "$ID"', ID=image_id, AWS_ENDPOINT_URL_S3=nowhere)
+    assert ended.status == 1
+    assert f"failed   {image_id}  storage-unavailable: S3 can't be reached" in ended.out
+    assert user.row(image_id)["status"] == "pending"
+
+
+@pytest.mark.parametrize("command", ["process 12", "backfill --dry-run"])
+def test_wrong_settings_are_told_all_at_once(shell: Shell, command: str) -> None:
+    ended = shell.run(command, HASURA_GRAPHQL_ADMIN_SECRET="", MODELS="best")
+    assert (ended.status, ended.out) == (2, "")
+    assert [line.split(":")[0].strip() for line in ended.err.splitlines()] == [
+        "The settings are wrong",
+        "HASURA_GRAPHQL_ADMIN_SECRET",
+        "MODELS",
+    ]
+
+
+@pytest.mark.parametrize("argument", ["--limit 0", "--concurrency many", "--status gone"])
+def test_a_wrong_argument_is_refused(shell: Shell, argument: str) -> None:
+    ended = shell.run(f"backfill {argument}")
+    assert ended.status == 2
+    assert f"argument {argument.split()[0]}: invalid" in ended.err
+
+
+def test_every_command_of_the_page_is_run_by_a_test() -> None:
+    tests = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    commands = re.findall(r"^python -m webhook (.+?)(?:  +#.*)?$", PAGE, re.MULTILINE)
+    assert len(commands) > 6
+    for command in commands:
+        assert f'"{command}' in tests or f"'{command}" in tests, command

@@ -1,0 +1,171 @@
+"""What is left to do: the table compared with the sources and the cut-outs, page by page.
+
+It only reads. Who does the work, and when, is the caller's matter.
+"""
+
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from anyio import CapacityLimiter, create_task_group
+
+from webhook.domain import (
+    ImageRow,
+    ModelIdentity,
+    RemovalRequest,
+    SourceObject,
+    certified_result,
+    check_image_id,
+    target_key,
+)
+from webhook.errors import InvalidImageId
+
+PAGE_ROWS = 1000
+_HEADS_AT_ONCE = 16
+
+Reason = Literal["pending", "failed", "missing", "stale"]
+"""Why a row is to be worked on: what its status says; `missing`: it says done, but its cut-out is
+not there; `stale`: another model, other parameters or another source made it."""
+
+
+class Table(Protocol):
+    """Where rows are listed."""
+
+    async def list_rows(
+        self, *, after: str | None, created_before: datetime, status: str | None, limit: int
+    ) -> list[ImageRow]:
+        """Return one page, in the order of the ids."""
+
+
+class Objects(Protocol):
+    """Where sources and cut-outs are listed."""
+
+    async def find_all(self, image_ids: Collection[str]) -> Mapping[str, SourceObject]:
+        """Return the sources of many ids."""
+
+    async def keys_of(self, prefix: str, image_ids: Collection[str]) -> Set[str]:
+        """Return the keys below a prefix that belong to one of many ids."""
+
+    async def certificate(self, key: str) -> Mapping[str, str] | None:
+        """Return the certificate of a cut-out, if it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A row to work on; `has_source` is None where nobody looked."""
+
+    image_id: str
+    reason: Reason
+    has_source: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one page of the table led to; `next_after` is None on the last one."""
+
+    row_count: int
+    findings: Sequence[Finding]
+    next_after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """A comparison of the table with the store, in memory for one page at a time.
+
+    A row costs a thousandth of a request to the table and, if it says done, as little of one to
+    list its cut-out. Where `model` is given, each cut-out costs one HEAD more: only its certificate
+    tells what made it.
+
+    Attributes:
+        table: Where the rows are.
+        objects: Where sources and cut-outs are.
+        target_prefix: Where the cut-outs go.
+        created_before: Younger rows are left to the service.
+        status: Look only at rows with this one.
+        model: Whose cut-outs are up to date; None: do not ask.
+        look_for_sources: Whether to tell of unfinished rows if they have a source.
+    """
+
+    table: Table
+    objects: Objects
+    target_prefix: str
+    created_before: datetime
+    status: str | None = None
+    model: ModelIdentity | None = None
+    look_for_sources: bool = False
+
+    async def page(self, after: str | None) -> Page:
+        """Look at the page of rows behind the id `after`; at the first one if it is None.
+
+        Raises:
+            StorageUnavailable, StorageRejected, WritebackUnavailable, WritebackRejected: the
+                table or the store could not be asked; the page may be looked at again.
+        """
+        rows = await self.table.list_rows(
+            after=after,
+            created_before=self.created_before,
+            status=self.status,
+            limit=PAGE_ROWS,
+        )
+        findings = await self._compare([row for row in rows if _can_be_a_key(row.image_id)])
+        return Page(len(rows), findings, rows[-1].image_id if len(rows) == PAGE_ROWS else None)
+
+    async def _compare(self, rows: Sequence[ImageRow]) -> list[Finding]:
+        done = [row.image_id for row in rows if row.status == "done"]
+        looked_for = [row.image_id for row in rows] if self.look_for_sources else []
+        if self.model is not None:
+            looked_for = looked_for or done
+        sources = await self.objects.find_all(looked_for) if looked_for else {}
+        cutouts = await self.objects.keys_of(self.target_prefix, done) if done else set()
+        there = {item for item in done if target_key(self.target_prefix, item) in cutouts}
+        stale = await self._stale_among({item: sources[item] for item in there & sources.keys()})
+
+        findings = []
+        for row in rows:
+            reason = _reason(row, there, stale)
+            if reason is not None:
+                has_source = row.image_id in sources if row.image_id in looked_for else None
+                findings.append(Finding(row.image_id, reason, has_source))
+        return findings
+
+    async def _stale_among(self, sources: Mapping[str, SourceObject]) -> Set[str]:
+        """Ask each cut-out for its certificate. Without a source nothing could be made anew."""
+        model = self.model
+        if model is None:
+            return set()
+        stale: set[str] = set()
+        limiter = CapacityLimiter(_HEADS_AT_ONCE)
+
+        async def ask(image_id: str, source: SourceObject) -> None:
+            key = target_key(self.target_prefix, image_id)
+            async with limiter:
+                found = await self.objects.certificate(key)
+            if certified_result(RemovalRequest(image_id), key, found, source, model) is None:
+                stale.add(image_id)
+
+        try:
+            async with create_task_group() as asking:
+                for image_id, source in sources.items():
+                    asking.start_soon(ask, image_id, source)
+        except ExceptionGroup as several:  # one says enough of them all
+            raise several.exceptions[0] from several
+        return stale
+
+
+def _reason(row: ImageRow, there: Collection[str], stale: Collection[str]) -> Reason | None:
+    if row.status == "failed":
+        return "failed"
+    if row.status != "done":
+        return "pending"
+    if row.image_id not in there:
+        return "missing"
+    return "stale" if row.image_id in stale else None
+
+
+def _can_be_a_key(image_id: str) -> bool:
+    try:
+        check_image_id(image_id)
+    except InvalidImageId:
+        return False
+    return True
