@@ -50,14 +50,19 @@ class Operations:
         self._schemas: dict[str, GraphQLSchema] = {}
         self._schema(ADMIN)
 
-    async def answer(self, request: Any, session: Session) -> dict[str, Any]:
-        """Answer one `{query, variables, operationName}`; errors are an answer too."""
+    async def answer(
+        self, request: Any, session: Session, *, by_socket: bool = False
+    ) -> dict[str, Any]:
+        """Answer one `{query, variables, operationName}`; errors are an answer too.
+
+        Only `by_socket` a subscription is answered, with what it would show now.
+        """
         try:
-            return {"data": await self._run(request, session)}
+            return {"data": await self._run(request, session, by_socket=by_socket)}
         except EngineError as error:
             return {"errors": [error.graphql(for_admin=session.is_admin)]}
 
-    async def _run(self, request: Any, session: Session) -> Any:
+    async def _run(self, request: Any, session: Session, *, by_socket: bool) -> Any:
         query, variables, name = _parts(request)
         schema = self._schema(session.role)
         try:
@@ -67,6 +72,9 @@ class Operations:
             raise EngineError(message, "validation-failed", "$.query") from error
         operation = _operation(document, name)
         _check_root(schema, operation)
+        if operation.operation is OperationType.SUBSCRIPTION and not by_socket:
+            message = "subscriptions are not supported over HTTP, use websockets instead"
+            raise EngineError(message, "unexpected")
         if errors := validate(schema, document, max_errors=1):
             raise translated(errors[0], document)
         _check_variables(operation, variables)
@@ -90,6 +98,16 @@ class Operations:
                 role, self._metadata, self._tables, self._client
             )
         return self._schemas[role]
+
+
+def is_subscription(request: Any) -> bool:
+    """Tell whether a request is for a subscription; one that can't be read is not."""
+    try:
+        query, _, name = _parts(request)
+        operation = get_operation_ast(parse(query), name)
+    except (EngineError, GraphQLSyntaxError):
+        return False
+    return operation is not None and operation.operation is OperationType.SUBSCRIPTION
 
 
 def _parts(request: Any) -> tuple[str, dict[str, Any], str | None]:
