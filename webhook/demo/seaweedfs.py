@@ -24,6 +24,7 @@ from webhook.demo.processes import ServerProcess, clean_environment, free_ports,
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CORSRuleTypeDef
 
 # Each of its servers opens a second, gRPC port at this distance.
 _GRPC_OFFSET = 10_000
@@ -73,7 +74,7 @@ class S3Server:
 
     def allow_origin(self, origin: str) -> None:
         """Let pages of this origin upload and download, by URLs that were signed for them."""
-        rule = {
+        rule: CORSRuleTypeDef = {
             "AllowedOrigins": [origin],
             "AllowedMethods": ["PUT", "GET"],
             "AllowedHeaders": ["content-type"],

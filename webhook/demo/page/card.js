@@ -26,7 +26,7 @@ export class Card {
       this.element.dataset.picture = "none";
     });
     if (file) this.showSource(URL.createObjectURL(file));
-    makeMovable(this.part("stage"), this.part("divider"));
+    makeMovable(this.part("frame"), this.part("divider"));
     this.part("again").addEventListener("click", () => (this.row ? this.runAgain() : onRetry()));
     this.part("download").addEventListener("click", () => this.download());
   }
@@ -118,7 +118,7 @@ export class Card {
   }
 
   setShape(width, height) {
-    this.part("stage").style.setProperty("--shape", `${width} / ${height}`);
+    this.part("frame").style.setProperty("--ratio", width / height);
   }
 }
 

@@ -3,28 +3,28 @@
 const STEP = 2;
 const LEAP = 10;
 
-/** Let the divider of a stage be moved; its place is the custom property --split. */
-export function makeMovable(stage, divider) {
+/** Let the divider of a frame be moved; its place is the custom property --split. */
+export function makeMovable(frame, divider) {
   const moveTo = (percent) => {
     const place = Math.round(Math.min(100, Math.max(0, percent)));
-    stage.style.setProperty("--split", `${place}%`);
+    frame.style.setProperty("--split", `${place}%`);
     divider.setAttribute("aria-valuenow", place);
     divider.setAttribute("aria-valuetext", `${place} % original, ${100 - place} % cut-out`);
   };
   const follow = ({ clientX }) => {
-    const { left, width } = stage.getBoundingClientRect();
+    const { left, width } = frame.getBoundingClientRect();
     moveTo(((clientX - left) / width) * 100);
   };
 
-  stage.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || stage.parentElement.dataset.phase !== "done") return;
+  frame.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || divider.hidden) return;
     event.preventDefault(); // no selection, no dragging of the picture
     divider.focus({ preventScroll: true });
-    stage.setPointerCapture(event.pointerId);
+    frame.setPointerCapture(event.pointerId);
     follow(event);
   });
-  stage.addEventListener("pointermove", (event) => {
-    if (stage.hasPointerCapture(event.pointerId)) follow(event);
+  frame.addEventListener("pointermove", (event) => {
+    if (frame.hasPointerCapture(event.pointerId)) follow(event);
   });
 
   divider.addEventListener("keydown", (event) => {

@@ -7,10 +7,14 @@ export function setUpPanel() {
   const panel = document.getElementById("panel");
   const toggle = document.getElementById("panel-toggle");
   const close = document.getElementById("panel-close");
+  const wide = matchMedia(WIDE);
   const show = (open) => {
     panel.hidden = !open;
     toggle.setAttribute("aria-expanded", open);
     document.body.classList.toggle("with-panel", open);
+    for (const covered of document.querySelectorAll(".bar, main")) {
+      covered.inert = open && !wide.matches;
+    }
   };
   toggle.addEventListener("click", () => {
     show(panel.hidden);
@@ -22,5 +26,6 @@ export function setUpPanel() {
   };
   close.addEventListener("click", dismiss);
   panel.addEventListener("keydown", ({ key }) => key === "Escape" && dismiss());
-  show(matchMedia(WIDE).matches);
+  wide.addEventListener("change", () => show(!panel.hidden));
+  show(wide.matches);
 }
