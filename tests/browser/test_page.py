@@ -153,14 +153,17 @@ async def test_a_file_of_another_type_is_refused_before_it_travels(
     await expect(page.locator("#exchanges > li")).to_have_count(1)  # the subscription alone
 
 
-async def test_a_failed_upload_can_be_tried_again(page: Page, stack: Stack) -> None:
-    await page.route(f"{stack.s3.endpoint_url}/**", lambda route: route.fulfill(status=503))
-    await add(page, COFFEE)
-    failed = card(page, COFFEE.name)
-    await expect(failed.locator(".error")).to_contain_text("upload-")
-    await page.unroute_all()
-    await failed.get_by_role("button", name="Try again").click()
-    await expect(failed).to_have_attribute("data-phase", "done")
+async def test_a_failed_upload_can_be_tried_again(
+    visitor: BrowserContext, page_url: str, stack: Stack
+) -> None:
+    async with opened(visitor, page_url, outages=True) as page:
+        await page.route(f"{stack.s3.endpoint_url}/**", lambda route: route.abort())
+        await add(page, COFFEE)
+        failed = card(page, COFFEE.name)
+        await expect(failed.locator(".error")).to_contain_text("upload-failed")
+        await page.unroute_all()
+        await failed.get_by_role("button", name="Try again").click()
+        await expect(failed).to_have_attribute("data-phase", "done")
 
 
 async def test_a_photograph_is_run_again_by_the_mutation(page: Page) -> None:
@@ -171,12 +174,15 @@ async def test_a_photograph_is_run_again_by_the_mutation(page: Page) -> None:
     await expect(sent.locator(".answer")).to_contain_text('"status": "done"')
 
 
-async def test_the_page_comes_back_when_the_engine_does(page: Page, stack: Stack) -> None:
-    stack.engine.stop()
-    try:
-        await expect(page.locator("#connection")).to_have_text("Reconnecting")
-    finally:
-        stack.engine.start()
-        stack.wait_until_ready()
-    await expect(page.locator("#connection")).to_have_text("Live")
-    await done_card(page)
+async def test_the_page_comes_back_when_the_engine_does(
+    visitor: BrowserContext, page_url: str, stack: Stack
+) -> None:
+    async with opened(visitor, page_url, outages=True) as page:
+        stack.engine.stop()
+        try:
+            await expect(page.locator("#connection")).to_have_text("Reconnecting")
+        finally:
+            stack.engine.start()
+            stack.wait_until_ready()
+        await expect(page.locator("#connection")).to_have_text("Live")
+        await done_card(page)
