@@ -37,7 +37,7 @@ browser:  ## Install what the page's tests need, where that may be done: Chromiu
 	@if command -v chromium >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "Installing Chromium (once; half a minute) ..."; \
-		apt-get update -qq && apt-get install -yqq --no-install-recommends chromium >/dev/null; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends chromium >/dev/null; \
 	else echo "*** THE PAGE WILL NOT BE TESTED: Chromium is missing. Debian: apt-get install chromium"; fi
 	@if [ -e $(AXE) ]; then :; \
 	elif command -v npm >/dev/null; then npm ci --prefix tests/browser --no-audit --no-fund --silent; \

@@ -186,3 +186,18 @@ async def test_the_page_comes_back_when_the_engine_does(
             stack.wait_until_ready()
         await expect(page.locator("#connection")).to_have_text("Live")
         await done_card(page)
+
+
+async def test_a_run_that_fails_takes_no_cutout_away(
+    visitor: BrowserContext, page_url: str, stack: Stack
+) -> None:
+    async with opened(visitor, page_url, outages=True) as page:
+        done = await done_card(page)
+        await page.route(stack.graphql_url, lambda route: route.abort())
+        await done.get_by_role("button", name="Run again").click()
+        await expect(done.locator(".error")).to_contain_text("no-answer")
+        await expect(done).to_have_attribute("data-phase", "done")
+        await page.unroute_all()
+        await done.get_by_role("button", name="Run again").click()
+        await expect(done.locator(".note")).to_be_visible()
+        await expect(done.locator(".error")).to_be_hidden()

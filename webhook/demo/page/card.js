@@ -20,6 +20,7 @@ export class Card {
     this.part("cutout").alt = `${this.name} without its background`;
     this.part("original").alt = this.name;
     this.part("original").addEventListener("load", ({ target }) => {
+      URL.revokeObjectURL(target.src); // of a file; the picture is drawn
       this.setShape(target.naturalWidth, target.naturalHeight);
     });
     this.part("original").addEventListener("error", () => {
@@ -54,9 +55,10 @@ export class Card {
     this.element.querySelector("progress").value = fraction;
   }
 
-  /** Show why there is no cut-out, and the code to look it up by. */
+  /** Show what went wrong, and the code to look it up by; a cut-out that is there stays. */
   setError({ message, code }) {
-    this.setPhase("failed");
+    if (this.row?.status !== "done") this.setPhase("failed");
+    this.part("error").hidden = false;
     this.part("error-text").textContent = message;
     this.part("error-code").textContent = code ?? "no-answer";
     this.part("note").hidden = true;
@@ -97,6 +99,7 @@ export class Card {
   async runAgain() {
     const started = performance.now();
     this.part("again").disabled = true;
+    this.part("error").hidden = this.row.status === "done";
     try {
       await request(removeBackground, { id: this.row.id });
       this.part("note").textContent =
