@@ -18,7 +18,8 @@ from webhook.demo.stack import demo_stack
 
 _FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"
 _SAMPLES = ("flower", "chelsea", "coffee")
-_DESK = ViewportSize(width=1360, height=1000)
+_DONE = "[data-phase=done]"
+_DESK = ViewportSize(width=1360, height=1180)
 _PHONE = ViewportSize(width=390, height=844)
 
 
@@ -50,7 +51,7 @@ def _photograph_light(browser: Browser, url: str) -> StorageState:
         page.get_by_role("article").filter(has_text=name).and_(page.locator(_DONE)).wait_for()
     page.get_by_role("button", name="Run again").first.click()
     page.locator(".note:not([hidden])").wait_for()
-    page.evaluate("document.activeElement.blur()")
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     _save(page, "page-light")
     return context.storage_state()
 
@@ -64,7 +65,8 @@ def _photograph_dark(browser: Browser, url: str, state: StorageState) -> None:
     for slider in page.get_by_role("slider").all():
         slider.press("PageDown")
         slider.press("PageDown")
-    page.evaluate("document.activeElement.blur(); scrollTo(0, document.body.scrollHeight)")
+    page.evaluate("document.activeElement.blur()")
+    _show_photographs(page)
     _save(page, "page-dark")
 
 
@@ -75,13 +77,14 @@ def _photograph_phone(browser: Browser, url: str, state: StorageState) -> None:
     page = context.new_page()
     page.goto(url)
     page.locator(_DONE).nth(len(_SAMPLES) - 1).wait_for()
-    page.get_by_role("heading", name="Your photographs").evaluate(
-        "it => scrollTo(0, it.getBoundingClientRect().top - 80)"
-    )
+    _show_photographs(page)
     _save(page, "page-phone")
 
 
-_DONE = "[data-phase=done]"
+def _show_photographs(page: Page) -> None:
+    page.get_by_role("heading", name="Your photographs").evaluate(
+        "it => scrollTo(0, it.getBoundingClientRect().top - 84)"
+    )
 
 
 def _save(page: Page, name: str) -> None:

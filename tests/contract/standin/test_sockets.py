@@ -48,13 +48,16 @@ def jwt_engine(
         yield engine
 
 
-def token(user: str = "alice", *, key: str = KEY, lifetime_s: int = 60, **claims: Any) -> str:
-    own = {
+def token(user: str = "alice", *, key: str = KEY, lifetime_s: int = 60) -> str:
+    claims = {
         "x-hasura-default-role": "user",
         "x-hasura-allowed-roles": ["user"],
         "x-hasura-user-id": user,
     }
-    body = {"exp": int(time.time()) + lifetime_s, CLAIMS: own, **claims}
+    return signed({"exp": int(time.time()) + lifetime_s, CLAIMS: claims}, key)
+
+
+def signed(body: dict[str, Any], key: str = KEY) -> str:
     return jwt.encode(body, key, "HS256")
 
 
@@ -94,12 +97,12 @@ class TestTokens:
                 "Could not verify JWT: JWTExpired",
             ),
             (
-                {"authorization": f"Bearer {token(**{CLAIMS: None})}"},
+                {"authorization": f"Bearer {signed({})}"},
                 "jwt-invalid-claims",
                 f"claims key: '{CLAIMS}' not found",
             ),
             (
-                {"authorization": f"Bearer {token(**{CLAIMS: {}})}"},
+                {"authorization": f"Bearer {signed({CLAIMS: {}})}"},
                 "jwt-missing-role-claims",
                 "JWT claim does not contain x-hasura-allowed-roles",
             ),
@@ -164,9 +167,9 @@ def raw_socket(engine: Engine, protocol: str = "graphql-transport-ws") -> Iterat
 
 
 @contextmanager
-def socket(engine: Engine, user: str, **lifetime: int) -> Iterator[Socket]:
+def socket(engine: Engine, user: str, *, lifetime_s: int = 60) -> Iterator[Socket]:
     with raw_socket(engine) as socket:
-        headers = {"Authorization": f"Bearer {token(user, **lifetime)}"}
+        headers = {"Authorization": f"Bearer {token(user, lifetime_s=lifetime_s)}"}
         socket.send("connection_init", payload={"headers": headers})
         assert socket.receive() == {"type": "connection_ack"}
         yield socket
