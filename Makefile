@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check audit fix serve image bench-network lock clean
+.PHONY: help demo test unit browser check audit fix serve image screenshots bench-network lock clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,6 +14,7 @@ IMAGE ?= hasura-background-removal
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' webhook/__init__.py)
 WEIGHTS ?=
 HUB_SECRET := --secret id=HF_TOKEN,env=HF_TOKEN
+AXE := tests/browser/node_modules/axe-core/axe.min.js
 
 help:  ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,11 +31,26 @@ $(VENV)/.ready: requirements-torch.txt requirements.txt requirements-dev.txt
 demo: $(VENV)/.ready  ## Run the whole journey on embedded Postgres, S3 and model (ONCE=1: stop after the table)
 	@$(BIN)/python -m webhook demo $(if $(ONCE),--once)
 
-test: check  ## Run the checks and every test
+test: check browser  ## Run the checks and every test
 	@$(BIN)/python -m pytest
 
 unit: $(VENV)/.ready  ## Run the fast tests
 	@$(BIN)/python -m pytest tests/unit
+
+browser:  ## Install what the page's tests need, where that may be done: Chromium (root, apt) and axe-core (npm)
+	@if command -v chromium >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing Chromium (once; half a minute) ..."; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends chromium >/dev/null; } \
+			|| echo "*** THE PAGE WILL NOT BE TESTED: Chromium can't be installed."; \
+	else echo "*** THE PAGE WILL NOT BE TESTED: Chromium is missing. Debian: apt-get install chromium"; fi
+	@if [ -e $(AXE) ]; then :; \
+	elif command -v npm >/dev/null; then npm ci --prefix tests/browser --no-audit --no-fund --silent \
+		|| echo "*** ACCESSIBILITY WILL NOT BE TESTED: axe-core can't be installed."; \
+	else echo "*** ACCESSIBILITY WILL NOT BE TESTED: npm is missing."; fi
+
+screenshots: $(VENV)/.ready browser  ## Make the documentation's pictures of the page anew
+	@$(BIN)/python -m tools.screenshots
 
 check: $(VENV)/.ready  ## Format and lint checks, types, import contracts, spelling, advisories
 	@$(BIN)/ruff format --check .
@@ -79,4 +95,4 @@ lock: $(VENV)/.ready  ## Write the hashed requirements from the *.in files
 		-c requirements.txt requirements-torch.txt -o requirements-cuda.txt
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) $(BENCH_VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(BENCH_VENV) demo-output tests/browser/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,16 +1,22 @@
-"""For every test: a clean environment, loopback only, a seed, and the marker of its folder."""
+"""For every test: a clean environment, loopback only, a seed, and the marker of its folder.
+
+And the stack of the demo, started once for all who use it.
+"""
 
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the service has it; before torch
 
 import torch
+
+if TYPE_CHECKING:
+    from webhook.demo.stack import Stack
 
 TESTS = Path(__file__).parent
 _OURS = ("AWS_", "HASURA_", "WEBHOOK_", "S3_", "OTEL_")
@@ -43,3 +49,11 @@ def _loopback_only() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", connect)
         yield
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Stack"]:
+    from webhook.demo.stack import demo_stack  # takes time that the unit tests need not wait for
+
+    with demo_stack(tmp_path_factory.mktemp("stack")) as stack:
+        yield stack

@@ -1,9 +1,9 @@
-"""The stack of the demo, started once for all end-to-end tests, and what users do with it."""
+"""What users do with the stack of the demo."""
 
 import io
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from webhook.demo.stack import Stack, demo_stack
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with demo_stack(tmp_path_factory.mktemp("stack")) as stack:
-        yield stack
+from webhook.demo.stack import Stack
 
 
 @dataclass

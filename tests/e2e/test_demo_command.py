@@ -100,8 +100,11 @@ def test_it_stays_up_until_it_is_stopped_and_leaves_nothing_running(
         while not curl.rstrip().endswith("}'"):
             curl += demo.stdout.readline()
         assert run_curl(curl)["data"]["removeBackground"]["key"].startswith("img/")
+        page = re.search(r"▶ (http://127\.0\.0\.1:\d+)", text)
+        assert page is not None
+        assert "Remove the background" in httpx2.get(page[1]).text
         servers = children_of(demo.pid)
-        assert len(servers) == 4
+        assert len(servers) == 5
         demo.send_signal(number)
         demo.communicate(timeout=30)
         assert demo.returncode == 0

@@ -24,6 +24,7 @@ from webhook.demo.processes import ServerProcess, clean_environment, free_ports,
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CORSRuleTypeDef
 
 # Each of its servers opens a second, gRPC port at this distance.
 _GRPC_OFFSET = 10_000
@@ -54,6 +55,7 @@ class S3Server:
                 read_timeout=30,
                 retries={"total_max_attempts": 1},  # a test wants to see each failure
                 s3={"addressing_style": "path"},
+                signature_version="s3v4",  # signs the length of an upload too, unlike the default
                 proxies={},
             ),
         )
@@ -69,6 +71,17 @@ class S3Server:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
+
+    def allow_origin(self, origin: str) -> None:
+        """Let pages of this origin upload and download, by URLs that were signed for them."""
+        rule: CORSRuleTypeDef = {
+            "AllowedOrigins": [origin],
+            "AllowedMethods": ["PUT", "GET"],
+            "AllowedHeaders": ["content-type"],
+        }
+        client = self.client()
+        client.put_bucket_cors(Bucket=self.bucket, CORSConfiguration={"CORSRules": [rule]})
+        client.close()
 
     def wait_until_ready(self, timeout_s: float = 30.0) -> None:
         """Wait until it takes an object and lists its bucket.

@@ -25,6 +25,8 @@ from gql.transport.exceptions import TransportError
 from gql.transport.httpx import HTTPXTransport
 
 from webhook.demo import DemoError
+from webhook.demo.backend import page_server
+from webhook.demo.processes import ServerProcess
 from webhook.demo.report import Outcome, format_table, write_contact_sheet
 from webhook.demo.samples import sample_photos
 from webhook.demo.stack import Stack, demo_stack
@@ -83,7 +85,8 @@ def run_demo(*, once: bool, output: Path = OUTPUT) -> int:
             outcomes = _run_journey(stack, user, output)
             failures = sum(outcome.error is not None for outcome in outcomes)
             if not once:
-                _stay_up(stack, outcomes)
+                with page_server(stack) as (page_url, page):
+                    _stay_up(stack, outcomes, page_url, page)
     except KeyboardInterrupt:
         _say("\nStopped; nothing is left running.")
         return 130
@@ -181,7 +184,7 @@ def _outcome_of(sample: _Sample, row: dict[str, Any]) -> Outcome:
     )
 
 
-def _stay_up(stack: Stack, outcomes: list[Outcome]) -> None:
+def _stay_up(stack: Stack, outcomes: list[Outcome], page_url: str, page: ServerProcess) -> None:
     mutation = f'mutation {{ removeBackground(id: "{outcomes[0].image_id}") {{ id key }} }}'
     curl = " \\\n    ".join(
         [
@@ -193,7 +196,8 @@ def _stay_up(stack: Stack, outcomes: list[Outcome]) -> None:
         ]
     )
     _say(
-        f"\nThe stack stays up until Ctrl-C.\n"
+        f"\nThe stack stays up until Ctrl-C. Try it with your own photographs:\n\n"
+        f"  ▶ {page_url}\n\n"
         f"  GraphQL     {stack.graphql_url}\n"
         f"  Webhook     {stack.webhook_url}\n"
         f"  PostgreSQL  {stack.database_url}\n"
@@ -204,7 +208,7 @@ def _stay_up(stack: Stack, outcomes: list[Outcome]) -> None:
         f"Call the mutation yourself, as a frontend would:\n  {curl}\n"
     )
     while True:
-        for server in stack.processes:
+        for server in (*stack.processes, page):
             if server.process.poll() is not None:
                 raise DemoError(f"{server.name} has stopped; its log ends:\n{server.log_tail()}")
         try:

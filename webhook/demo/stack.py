@@ -4,6 +4,7 @@ How each server is started is in its own module; here they are wired and ordered
 """
 
 import http.client
+import json
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ class Stack:
         engine_url: Base address of the Hasura stand-in.
         database_url: PostgreSQL, as its superuser.
         s3: The S3 server; `s3.client()` makes a client.
+        jwt_key: Signs the tokens (HS256) by which the stand-in knows a user.
         folder: Where data and logs are.
         service: `webhook serve`; the other processes are `engine`, `postgres` and `s3.process`.
             Each has its `log` and its `process`, and can be stopped and started again.
@@ -48,6 +50,7 @@ class Stack:
     s3: S3Server
     admin_secret: str = field(repr=False)
     webhook_secret: str = field(repr=False)
+    jwt_key: str = field(repr=False)
     folder: Path
     service: ServerProcess
     engine: ServerProcess
@@ -76,9 +79,9 @@ class Stack:
             DemoError: A server has ended or is not ready in time.
         """
         self.s3.wait_until_ready()
-        wait_until_ready(_says_ok(f"{self.engine_url}/healthz"), self.engine)
+        wait_until_ready(says_ok(f"{self.engine_url}/healthz"), self.engine)
         wait_until_ready(
-            _says_ok(f"{self.webhook_url}/readyz"), self.service, _SERVICE_READY_TIMEOUT_S
+            says_ok(f"{self.webhook_url}/readyz"), self.service, _SERVICE_READY_TIMEOUT_S
         )
 
 
@@ -108,6 +111,7 @@ def demo_stack(
         DemoError: A server can't be started; those started before it have been stopped.
     """
     admin_secret, webhook_secret = secrets.token_hex(16), secrets.token_hex(16)
+    jwt_key = secrets.token_hex(32)
     service_port, engine_port = free_ports(2)
     webhook_url = f"http://127.0.0.1:{service_port}"
     engine_url = f"http://127.0.0.1:{engine_port}"
@@ -125,7 +129,7 @@ def demo_stack(
             **(service_settings or {}),
         }
         # Before the slower steps below: it imports for seconds, and needs only addresses to start.
-        service = _python_server(
+        service = python_server(
             "The service", list(service_command), folder / "service.log", settings
         )
         cleanup.enter_context(service.running())
@@ -133,7 +137,7 @@ def demo_stack(
         # The stores serve the service, so they are stopped after it: PostgreSQL last.
         cleanup.callback(s3.process.stop)
         cleanup.callback(service.stop)
-        engine = _python_server(
+        engine = python_server(
             "The Hasura stand-in",
             [
                 *("-m", "webhook.demo.standin", "--host", "127.0.0.1", "--port", str(engine_port)),
@@ -145,6 +149,7 @@ def demo_stack(
                 "HASURA_GRAPHQL_DATABASE_URL": postgres.url,
                 "HASURA_GRAPHQL_GRACEFUL_SHUTDOWN_TIMEOUT": "5",  # shorter than we wait for it
                 "HASURA_GRAPHQL_ADMIN_SECRET": admin_secret,
+                "HASURA_GRAPHQL_JWT_SECRET": json.dumps({"type": "HS256", "key": jwt_key}),
                 "WEBHOOK_BASE_URL": webhook_url,
                 "WEBHOOK_SECRET": webhook_secret,
             },
@@ -157,6 +162,7 @@ def demo_stack(
             s3=s3,
             admin_secret=admin_secret,
             webhook_secret=webhook_secret,
+            jwt_key=jwt_key,
             folder=folder,
             service=service,
             engine=engine,
@@ -167,9 +173,10 @@ def demo_stack(
         yield stack
 
 
-def _python_server(
+def python_server(
     name: str, arguments: list[str], log: Path, settings: Mapping[str, str]
 ) -> ServerProcess:
+    """Describe a server of this project: this Python, from the repository's root."""
     return ServerProcess(
         name,
         [sys.executable, *arguments],
@@ -179,7 +186,7 @@ def _python_server(
     )
 
 
-def _says_ok(url: str) -> Callable[[], bool]:
+def says_ok(url: str) -> Callable[[], bool]:
     """Make a check for a 200; by http.client, which knows no proxies."""
     target = urlsplit(url)
 

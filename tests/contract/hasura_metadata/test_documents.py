@@ -24,11 +24,13 @@ ACTIONS = PROJECT.tree["actions"]
 
 # Which role runs which document; find_image runs as whoever called the action, or as ours.
 RUN_AS = {
+    "find_cutout": "user",
     "find_image": "user",
     "insert_image": "user",
     "list_images": ROLE,
     "record_removal": ROLE,
     "remove_background": "user",
+    "watch_images": "user",
 }
 GRAPHQL_NAMES = {"text": "String", "int4": "Int"}
 
@@ -56,13 +58,16 @@ def schema_of(role: str, column_types: dict[str, str]) -> GraphQLSchema:
         f"type images {{ {fields('select')} }}",
         f"input images_bool_exp {{ {fields('select', '{name}: {type}_comparison_exp')} }}",
         f"input images_order_by {{ {fields('select', '{name}: order_by')} }}",
-        """
-        type Query {
-          images_by_pk(id: uuid!): images
-          images(where: images_bool_exp, order_by: [images_order_by!], limit: Int): [images!]!
-        }
-        type Mutation { nothing: Boolean }
-        """,
+        *(
+            f"""
+            type {root} {{
+              images_by_pk(id: uuid!): images
+              images(where: images_bool_exp, order_by: [images_order_by!], limit: Int): [images!]!
+            }}
+            """
+            for root in ("Query", "Subscription")
+        ),
+        "type Mutation { nothing: Boolean }",
     ]
     if columns := fields("insert"):
         parts += [

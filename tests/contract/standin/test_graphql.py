@@ -309,7 +309,6 @@ class TestQueries:
                 {"id": None},
                 ("unexpected null value for type 'uuid'", "$"),
             ),
-            ("subscription { images { id } }", {}, ("no subscriptions exist", "$")),
         ],
         ids=lambda value: value if isinstance(value, str) else None,
     )

@@ -22,7 +22,7 @@ from webhook.demo.standin.folder import load_metadata
 from webhook.demo.standin.metadata_api import MetadataApi
 from webhook.demo.standin.operations import Operations
 from webhook.demo.standin.outbound import open_client
-from webhook.demo.standin.session import Authentication
+from webhook.demo.standin.session import Authentication, read_jwt_secret
 
 _log = logging.getLogger("webhook.demo.standin")
 _POOL_SIZE = 20
@@ -62,7 +62,12 @@ async def _serve(
     secret = environment.get("HASURA_GRAPHQL_ADMIN_SECRET")
     if not secret:
         raise MetadataRefused("environment variable 'HASURA_GRAPHQL_ADMIN_SECRET' is not set")
-    authentication = Authentication(secret, environment.get("HASURA_GRAPHQL_UNAUTHORIZED_ROLE"))
+    jwt_secret = environment.get("HASURA_GRAPHQL_JWT_SECRET")
+    authentication = Authentication(
+        secret,
+        environment.get("HASURA_GRAPHQL_UNAUTHORIZED_ROLE"),
+        read_jwt_secret(jwt_secret) if jwt_secret else None,
+    )
     grace_s = int(environment.get("HASURA_GRAPHQL_GRACEFUL_SHUTDOWN_TIMEOUT", _GRACEFUL_SHUTDOWN_S))
     metadata = load_metadata(metadata_folder, environment)
     triggers = metadata.event_triggers
@@ -90,6 +95,7 @@ async def _serve(
                 host=host,
                 port=port,
                 lifespan="off",
+                ws="websockets-sansio",
                 log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=grace_s,

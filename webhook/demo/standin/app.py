@@ -8,13 +8,15 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from webhook.demo.standin.errors import EngineError
 from webhook.demo.standin.metadata_api import MetadataApi
 from webhook.demo.standin.operations import Operations
 from webhook.demo.standin.outbound import VERSION
 from webhook.demo.standin.session import Authentication
+from webhook.demo.standin.sockets import serve_socket
 
 _CORS = Middleware(
     CORSMiddleware,
@@ -40,6 +42,9 @@ def create_app(
             return JSONResponse([await operations.answer(part, session) for part in body])
         return JSONResponse(await operations.answer(body, session))
 
+    async def socket(socket: WebSocket) -> None:
+        await serve_socket(socket, authentication, operations)
+
     async def metadata(request: Request) -> Response:
         try:
             session = authentication.session(request.headers)
@@ -53,6 +58,7 @@ def create_app(
     return Starlette(
         routes=[
             Route("/v1/graphql", graphql, methods=["POST"]),
+            WebSocketRoute("/v1/graphql", socket),
             Route("/v1/metadata", metadata, methods=["POST"]),
             Route("/v1/version", _version),
             Route("/healthz", _health),

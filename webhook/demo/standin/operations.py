@@ -51,17 +51,25 @@ class Operations:
         self._schemas: dict[str, GraphQLSchema] = {}
         self._schema(ADMIN)
 
-    async def answer(self, request: Any, session: Session) -> dict[str, Any]:
-        """Answer one `{query, variables, operationName}`; errors are an answer too."""
+    async def answer(
+        self, request: Any, session: Session, *, by_socket: bool = False
+    ) -> dict[str, Any]:
+        """Answer one `{query, variables, operationName}`; errors are an answer too.
+
+        Only `by_socket` a subscription is answered, with what it would show now.
+        """
         try:
-            return {"data": await self._run(request, session)}
+            return {"data": await self._run(request, session, by_socket=by_socket)}
         except EngineError as error:
             return {"errors": [error.graphql(for_admin=session.is_admin)]}
 
-    async def _run(self, request: Any, session: Session) -> Any:
+    async def _run(self, request: Any, session: Session, *, by_socket: bool) -> Any:
         query, variables, name = _parts(request)
         schema = self._schema(session.role)
         document, operation = _checked(schema, query, name)
+        if operation.operation is OperationType.SUBSCRIPTION and not by_socket:
+            message = "subscriptions are not supported over HTTP, use websockets instead"
+            raise EngineError(message, "unexpected")
         _check_variables(operation, variables)
         is_mutation = operation.operation is OperationType.MUTATION
         work = Work(self._pool, session, query, is_mutation=is_mutation)
@@ -99,6 +107,16 @@ def _checked(
     if errors := validate(schema, document, max_errors=1):
         raise translated(errors[0], document)
     return document, operation
+
+
+def is_subscription(request: Any) -> bool:
+    """Tell whether a request is for a subscription; one that can't be read is not."""
+    try:
+        query, _, name = _parts(request)
+        operation = get_operation_ast(parse(query), name)
+    except (EngineError, GraphQLSyntaxError):
+        return False
+    return operation is not None and operation.operation is OperationType.SUBSCRIPTION
 
 
 def _parts(request: Any) -> tuple[str, dict[str, Any], str | None]:

@@ -1,6 +1,7 @@
 """One role's executable schema: the tables' root fields, the actions and their relationships."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -28,7 +29,8 @@ from webhook.demo.standin.introspect import Table
 from webhook.demo.standin.metadata import Action, Relationship, TableName
 from webhook.demo.standin.rights import Rights, rights_of
 from webhook.demo.standin.session import ADMIN
-from webhook.demo.standin.signatures import RootName
+
+_ROOTS = ("query", "mutation", "subscription")
 
 
 def build_role_schema(
@@ -43,12 +45,15 @@ def build_role_schema(
         MetadataRefused: actions.graphql and the tables make no valid schema together.
     """
     all_rights = [rights_of(role, entry, tables[entry.table]) for entry in metadata.source.tables]
+    of_tables = [field for rights in all_rights for field in table_fields(rights)]
     fields = [
-        *(field for rights in all_rights for field in table_fields(rights)),
+        *of_tables,
+        # What can be asked once can be watched.
+        *(replace(it, owner="subscription_root") for it in of_tables if it.owner == "query_root"),
         *_action_fields(role, metadata, client),
         *_relationship_fields(metadata, {rights.table.name: rights for rights in all_rights}),
     ]
-    roots: dict[RootName, list[str]] = {"query_root": [], "mutation_root": []}
+    roots: dict[str, list[str]] = {f"{kind}_root": [] for kind in _ROOTS}
     text = sdl.custom_types(metadata.signatures)
     for field in fields:
         if field.owner in roots:
@@ -57,10 +62,10 @@ def build_role_schema(
             text += sdl.block("extend type", field.owner, [field.signature])
     text += sdl.scalars(all_rights, metadata.signatures) + sdl.shared_types(all_rights)
     text += "".join(sdl.table_types(rights) for rights in all_rights)
-    text += sdl.block("type", "query_root", roots["query_root"] or ["no_queries_available: String"])
-    text += sdl.block("type", "mutation_root", roots["mutation_root"])
-    mutation = "mutation: mutation_root" if roots["mutation_root"] else ""
-    text += f"schema {{ query: query_root {mutation} }}"
+    roots["query_root"] = roots["query_root"] or ["no_queries_available: String"]
+    text += "".join(sdl.block("type", root, lines) for root, lines in roots.items())
+    offered = (f"{kind}: {kind}_root" for kind in _ROOTS if roots[f"{kind}_root"])
+    text += f"schema {{ {' '.join(offered)} }}"
     try:
         schema = build_schema(text, no_location=True)
     except (GraphQLError, TypeError) as error:

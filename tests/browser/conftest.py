@@ -1,0 +1,90 @@
+"""One Chromium and one page server for all; each visitor has a cookie, so rows, of its own."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+
+from tests.browser.launch import ARGUMENTS
+from webhook.demo.backend import page_server
+from webhook.demo.stack import Stack
+
+PATIENCE_MS = 20_000
+NewVisitor = Callable[..., Awaitable[BrowserContext]]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of the browser; without one the tests are skipped, but never in CI."""
+    path = shutil.which("chromium")
+    if path is None and os.environ.get("CI"):
+        pytest.fail("Chromium is missing; CI must run these tests: make browser")
+    if path is None:
+        pytest.skip("THE PAGE IS NOT TESTED: Chromium is missing; apt-get install chromium")
+    return path
+
+
+@pytest.fixture(scope="session")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture(scope="session")
+def page_url(stack: Stack) -> Iterator[str]:
+    with page_server(stack) as (url, _):
+        yield url
+
+
+@pytest.fixture
+async def new_visitor(browser: Browser) -> AsyncIterator[NewVisitor]:
+    """Make a browser of another visitor, with its own cookies."""
+    visitors = []
+
+    async def make(**options: Any) -> BrowserContext:
+        visitor = await browser.new_context(**options)
+        visitor.set_default_timeout(PATIENCE_MS)
+        visitors.append(visitor)
+        return visitor
+
+    yield make
+    for visitor in visitors:
+        await visitor.close()
+
+
+@pytest.fixture
+async def visitor(new_visitor: NewVisitor) -> BrowserContext:
+    return await new_visitor(viewport={"width": 1440, "height": 1000})
+
+
+@pytest.fixture
+async def page(visitor: BrowserContext, page_url: str) -> AsyncIterator[Page]:
+    """The page, open and live; whatever its console complains about fails the test."""
+    async with opened(visitor, page_url) as page:
+        yield page
+
+
+@asynccontextmanager
+async def opened(
+    visitor: BrowserContext, page_url: str, *, outages: bool = False
+) -> AsyncIterator[Page]:
+    """Open the page; with `outages` the browser may complain about calls that fail."""
+    page = await visitor.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type == "error" else None,
+    )
+    await page.goto(page_url)
+    await expect(page.locator("#connection")).to_have_text("Live")
+    yield page
+    if not outages:
+        assert complaints == []
