@@ -15,6 +15,7 @@ import psycopg
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
+from webhook.demo.entries import Entry
 from webhook.demo.samples import sample_photos
 from webhook.demo.stack import Stack, demo_stack
 
@@ -31,7 +32,7 @@ def simulated_stack(batch_s: float, image_s: float, **settings: str) -> Iterator
         with demo_stack(
             Path(folder),
             models=DEFAULT_MODEL,
-            service_command=(*command, *profile),
+            entry=Entry((*command, *profile)),
             service_settings={"OMP_WAIT_POLICY": "passive", **settings},
         ) as stack:
             yield stack

@@ -17,7 +17,7 @@ from webhook.segmentation.device import Device
 from webhook.segmentation.weights import LoadedModel
 
 if TYPE_CHECKING:
-    from webhook.settings import Settings
+    from webhook.settings import JobSettings
 
 NETWORK_PX = 1024
 # Tensors there have a shape and no data: to copy and normalise them costs the processor as little
@@ -57,7 +57,7 @@ def run() -> int:
     parser.add_argument("--image-s", type=float, required=True, help="seconds for each image in it")
     options = parser.parse_args()
 
-    def load(settings: "Settings") -> Mapping[str, LoadedModel]:
+    def load(settings: "JobSettings") -> Mapping[str, LoadedModel]:
         network = SleepingNetwork(options.batch_s, options.image_s)
         return {
             name: LoadedModel(

@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[1]
-_FILES = ("requirements-dev.txt", "requirements-torch.txt")  # the former holds production's, too
+_FILES = (
+    "requirements-dev.txt",  # it holds production's, too
+    "requirements-runpod.txt",
+    "requirements-torch.txt",
+)
 _AUDITOR = "pip-audit==2.10.1"  # in an environment of its own: it never meets our packages
 _PIN = re.compile(r"^[\w.-]+(?:\[[\w,-]+\])?==[\w.!]+", re.MULTILINE)
 _NO_NETWORK = ("ConnectionError", "ConnectTimeout", "Failed to fetch", "network was disabled")
@@ -51,10 +55,10 @@ def main() -> int:
 
 
 def _look_up() -> list[dict[str, Any]]:
-    pins = [pin for name in _FILES for pin in _PIN.findall((_ROOT / name).read_text("utf-8"))]
+    pins = {pin for name in _FILES for pin in _PIN.findall((_ROOT / name).read_text("utf-8"))}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pins.txt"  # without hashes: torch has none, and it's all or nothing
-        file.write_text("\n".join(pins))
+        file.write_text("\n".join(sorted(pins)))
         command = [sys.executable, "-m", "uv", "tool", "run", "--quiet", _AUDITOR]
         command += ["--format", "json", "--progress-spinner", "off", "--disable-pip", "--no-deps"]
         try:

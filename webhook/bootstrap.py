@@ -2,29 +2,29 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 
 from anyio import CapacityLimiter, to_thread
 
 from webhook.budget import Budget
 from webhook.domain import EMBEDDED, RemovalResult
-from webhook.hasura.client import open_hasura
+from webhook.hasura.client import NoHasura, open_hasura
 from webhook.jobs import Jobs
-from webhook.pipeline import Service
+from webhook.pipeline import Rows, Service
 from webhook.segmentation.device import choose_device, compile_network
 from webhook.segmentation.segmenter import TorchSegmenter
 from webhook.segmentation.weights import LoadedModel, LocalModel, load_model
-from webhook.settings import Settings
+from webhook.settings import JobSettings
 from webhook.storage import S3Storage, open_client
 from webhook.telemetry import log
 
-Loader = Callable[[Settings], Mapping[str, LoadedModel]]
+Loader = Callable[[JobSettings], Mapping[str, LoadedModel]]
 
 # Of the largest size that is allowed; of the usual one they are dozens.
 _LARGEST_SOURCES_IN_FLIGHT = 8
 
 
-def load_models(settings: Settings) -> Mapping[str, LoadedModel]:
+def load_models(settings: JobSettings) -> Mapping[str, LoadedModel]:
     """Load the models of the settings, ready on their device.
 
     Raises:
@@ -56,7 +56,7 @@ def load_models(settings: Settings) -> Mapping[str, LoadedModel]:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, load: Loader = load_models) -> AsyncIterator[Service]:
+async def open_service(settings: JobSettings, load: Loader = load_models) -> AsyncIterator[Service]:
     """Load and warm up the models, open the connections; close them at the end.
 
     Args:
@@ -84,7 +84,7 @@ async def open_service(settings: Settings, load: Loader = load_models) -> AsyncI
     )
     async with (
         aclosing(segmenter),
-        open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret) as rows,
+        _open_rows(settings) as rows,
         aclosing(jobs),
     ):
         await segmenter.warm_up()
@@ -101,3 +101,9 @@ async def open_service(settings: Settings, load: Loader = load_models) -> AsyncI
             max_pixels=settings.max_pixels,
             job_timeout_s=settings.job_timeout_s,
         )
+
+
+def _open_rows(settings: JobSettings) -> AbstractAsyncContextManager[Rows]:
+    if settings.hasura_graphql_admin_secret is None:
+        return nullcontext(NoHasura())
+    return open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret)

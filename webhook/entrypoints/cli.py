@@ -1,9 +1,7 @@
 """The command line: serve, pull, demo."""
 
 import argparse
-import ctypes
 import math
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from webhook import __version__
 from webhook.domain import EMBEDDED, MODELS
+from webhook.entrypoints.tuning import tune_process
 from webhook.errors import ConfigurationError, RemovalError
 
 if TYPE_CHECKING:
@@ -28,11 +27,6 @@ _KEEP_ALIVE_S = 75
 GRACE_S = 5  # for jobs at a shutdown, on top of their own deadline
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_M_ARENA_MAX = -8  # malloc.h
-
-# After each of a network's operations the device's thread asks for the interpreter's lock again.
-# By default whoever holds it may keep it for 5 ms, and the device would wait for its next order.
-_SWITCH_INTERVAL_S = 0.0005
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("serve", help="serve the webhook with the settings of the environment")
     demo = commands.add_parser("demo", help="run the whole journey on embedded servers")
     demo.add_argument("--once", action="store_true", help="stop after the table of results")
+    demo.add_argument(
+        "--entry",
+        choices=("webhook", "runpod"),
+        default="webhook",
+        help="run the service as the webhook, or as RunPod's worker",
+    )
     pull = commands.add_parser("pull", help="fetch the weights of a model, and verify them")
     pull.add_argument(
         "model",
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     if options.command == "demo":
-        return _demo(once=options.once)
+        return _demo(once=options.once, entry=options.entry)
     if options.command == "pull":
         return _pull(options.model, options.folder)
     return serve()
@@ -75,12 +75,7 @@ def serve(load: "Loader | None" = None) -> int:
     Args:
         load: Loads the models, if not as the settings say.
     """
-    # Read when torch loads its OpenMP: a waiting thread sleeps instead of spinning, which beside
-    # other work costs many times what the network computes.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-    _share_freed_memory()
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    tune_process()
 
     # Imported here: torch takes seconds, which --help and demo need not wait for.
     import uvloop
@@ -114,15 +109,6 @@ def _end_at_once_by_the_next() -> None:
     """Whoever sends a second signal does not want to wait; nothing is lost by it."""
     for number in _STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-
-
-def _share_freed_memory() -> None:
-    """Have threads allocate from two places, not from one each, which keeps what it ever held.
-
-    Under load that is 40 % of the resident memory. Of glibc only.
-    """
-    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(_M_ARENA_MAX, 2)
 
 
 async def _serve_until_stopped(settings: "Settings", load: "Loader | None") -> None:
@@ -182,12 +168,13 @@ def _pull(model: str, folder: Path | None) -> int:
     return 0
 
 
-def _demo(*, once: bool) -> int:
+def _demo(*, once: bool, entry: str) -> int:
     from webhook.demo import DemoError
+    from webhook.demo.entries import ENTRIES
     from webhook.demo.showcase import run_demo
 
     try:
-        return run_demo(once=once)
+        return run_demo(once=once, entry=ENTRIES[entry])
     except DemoError as exc:
         print(exc, file=sys.stderr)
         return 1
