@@ -30,7 +30,7 @@ $(VENV)/.ready-%: requirements-%.txt $(VENV)/.ready
 	@$(UV_PIP) --require-hashes -r $<
 	@touch $@
 
-demo: $(VENV)/.ready $(if $(ENTRY),$(VENV)/.ready-$(ENTRY))  ## Run the whole journey on embedded Postgres, S3 and model (ONCE=1: stop after the table; ENTRY=runpod: as its worker)
+demo: $(VENV)/.ready $(if $(ENTRY),$(VENV)/.ready-$(ENTRY))  ## Run the whole journey on embedded Postgres, S3 and model (ONCE=1: stop after the table; ENTRY=ray, ENTRY=runpod: in these engines)
 	@$(BIN)/python -m webhook demo $(if $(ONCE),--once) $(if $(ENTRY),--entry $(ENTRY))
 
 test: check  ## Run the checks and every test
@@ -39,7 +39,7 @@ test: check  ## Run the checks and every test
 unit: $(VENV)/.ready  ## Run the fast tests
 	@$(BIN)/python -m pytest tests/unit
 
-check: $(VENV)/.ready $(VENV)/.ready-runpod  ## Format and lint checks, types, import contracts, spelling, advisories
+check: $(VENV)/.ready $(VENV)/.ready-runpod $(VENV)/.ready-ray  ## Format and lint checks, types, import contracts, spelling, advisories
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -67,7 +67,7 @@ bench-network: $(BENCH_VENV)/.ready  ## Measure the network against a plain one 
 	@$(BENCH_VENV)/bin/python -m bench network --config $(CONFIG) --size $(SIZE)
 
 lock: $(VENV)/.ready  ## Write the hashed requirements from the *.in files
-	@for name in requirements requirements-dev requirements-runpod; do \
+	@for name in requirements requirements-dev requirements-runpod requirements-ray; do \
 		$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-package torch \
 			--custom-compile-command 'make lock' $(FIND_LINKS) $$name.in -o $$name.txt; \
 	done

@@ -16,6 +16,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _FILES = (
     "requirements-dev.txt",  # it holds production's, too
     "requirements-runpod.txt",
+    "requirements-ray.txt",
     "requirements-torch.txt",
 )
 _AUDITOR = "pip-audit==2.10.1"  # in an environment of its own: it never meets our packages

@@ -28,5 +28,7 @@ RUNPOD = Entry(
     is_webhook=False,
 )
 
-ENTRIES = {"webhook": WEBHOOK, "runpod": RUNPOD}
+RAY = Entry(("-m", "webhook.demo.ray_cluster", "--replicas", "2"))
+
+ENTRIES = {"webhook": WEBHOOK, "ray": RAY, "runpod": RUNPOD}
 """By the names that the command line has for them."""

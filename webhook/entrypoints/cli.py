@@ -42,9 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_argument("--once", action="store_true", help="stop after the table of results")
     demo.add_argument(
         "--entry",
-        choices=("webhook", "runpod"),
+        choices=("webhook", "ray", "runpod"),
         default="webhook",
-        help="run the service as the webhook, or as RunPod's worker",
+        help="run the service as the webhook, on Ray Serve, or as RunPod's worker",
     )
     pull = commands.add_parser("pull", help="fetch the weights of a model, and verify them")
     pull.add_argument(
