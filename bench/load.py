@@ -24,11 +24,15 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def simulated_stack(batch_s: float, image_s: float, **settings: str) -> Iterator[Stack]:
-    """Run the stack with the service on a simulated device."""
+def simulated_stack(
+    batch_s: float, image_s: float, replicas: int | None = None, **settings: str
+) -> Iterator[Stack]:
+    """Run the stack with the service on a simulated device; or on Ray, with one per replica."""
     with TemporaryDirectory(prefix="bench-") as folder:
         command = ("-m", "bench.simulated_service")
-        profile = ("--batch-s", str(batch_s), "--image-s", str(image_s))
+        profile = ["--batch-s", str(batch_s), "--image-s", str(image_s)]
+        if replicas is not None:
+            profile += ["--replicas", str(replicas)]
         with demo_stack(
             Path(folder),
             models=DEFAULT_MODEL,

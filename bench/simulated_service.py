@@ -1,23 +1,27 @@
 """The real service on a device that only sleeps: `python -m bench.simulated_service`.
 
 It stands for a GPU that two cores can keep pace with. Everything but the network is the service's.
+With `--replicas` it runs on Ray Serve, and each replica has such a device.
 """
 
 import argparse
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
+from webhook.demo.ray_cluster import run_on_ray
 from webhook.domain import ModelIdentity
 from webhook.entrypoints.cli import serve
 from webhook.segmentation.device import Device
 from webhook.segmentation.weights import LoadedModel
+from webhook.settings import JobSettings, load_settings
 
 if TYPE_CHECKING:
-    from webhook.settings import JobSettings
+    from webhook.bootstrap import Loader
 
 NETWORK_PX = 1024
 # Tensors there have a shape and no data: to copy and normalise them costs the processor as little
@@ -55,10 +59,23 @@ def run() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch-s", type=float, required=True, help="seconds of every run")
     parser.add_argument("--image-s", type=float, required=True, help="seconds for each image in it")
+    parser.add_argument("--replicas", type=int, help="serve on Ray, with so many")
     options = parser.parse_args()
+    load = simulated(options.batch_s, options.image_s)
+    if options.replicas is None:
+        return serve(load)
 
-    def load(settings: "JobSettings") -> Mapping[str, LoadedModel]:
-        network = SleepingNetwork(options.batch_s, options.image_s)
+    from webhook.entrypoints.ray_deployment import make_deployment
+
+    run_on_ray(load_settings(), options.replicas, partial(make_deployment, load))
+    return 0
+
+
+def simulated(batch_s: float, image_s: float) -> "Loader":
+    """Make what loads the device."""
+
+    def load(settings: JobSettings) -> Mapping[str, LoadedModel]:
+        network = SleepingNetwork(batch_s, image_s)
         return {
             name: LoadedModel(
                 ModelIdentity(name, "simulated", "none"),
@@ -70,7 +87,7 @@ def run() -> int:
             for name in settings.models
         }
 
-    return serve(load)
+    return load
 
 
 if __name__ == "__main__":
