@@ -8,7 +8,6 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,6 +20,8 @@ from webhook.segmentation.weights import LoadedModel
 from webhook.settings import JobSettings, load_settings
 
 if TYPE_CHECKING:
+    from ray.serve import Deployment
+
     from webhook.bootstrap import Loader
 
 NETWORK_PX = 1024
@@ -65,9 +66,12 @@ def run() -> int:
     if options.replicas is None:
         return serve(load)
 
-    from webhook.entrypoints.ray_deployment import make_deployment
+    def make_deployment() -> "Deployment":
+        from webhook.entrypoints import ray_deployment
 
-    run_on_ray(load_settings(), options.replicas, partial(make_deployment, load))
+        return ray_deployment.make_deployment(load)
+
+    run_on_ray(load_settings(), options.replicas, make_deployment)
     return 0
 
 

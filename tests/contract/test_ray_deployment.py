@@ -90,6 +90,10 @@ def test_a_node_holds_one_replica_and_there_are_enough(
     )
 
 
+def test_rays_own_ports_ask_for_a_token(rayservice: dict[str, Any]) -> None:
+    assert rayservice["spec"]["rayClusterConfig"]["authOptions"] == {"mode": "token"}
+
+
 def test_usage_statistics_are_off(rayservice: dict[str, Any]) -> None:
     head = rayservice["spec"]["rayClusterConfig"]["headGroupSpec"]["rayStartParams"]
     assert head["disable-usage-stats"] == "true"

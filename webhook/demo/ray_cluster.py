@@ -7,6 +7,7 @@ deployment's options are those of deploy/ray-serve.yaml, less what this machine 
 import argparse
 import logging
 import os
+import secrets
 import signal
 import sys
 import tempfile
@@ -35,9 +36,14 @@ def run_on_ray(
     Args:
         settings: The service's, for its address.
         replicas: How many, each on a processor.
-        make_deployment: Makes the deployment, if not as the configuration says.
+        make_deployment: Makes the deployment, if not as the configuration says. Nobody may import
+            Ray before: it reads its environment then.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Some of its ports are open on all interfaces, whatever it is told. Left to itself it would
+    # keep its token in the home folder.
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
     import ray
     from ray import serve
