@@ -61,9 +61,12 @@ def test_waits_fit_into_one_another(config: dict[str, Any]) -> None:
     assert config["http_options"]["keep_alive_timeout_s"] > 30  # of Hasura's HTTP client
 
 
-def test_a_replica_refuses_nothing_that_ray_may_send(config: dict[str, Any]) -> None:
+def test_a_replica_has_a_batch_that_runs_and_one_that_fills(config: dict[str, Any]) -> None:
     (deployment,) = config["applications"][0]["deployments"]
-    assert deployment["max_ongoing_requests"] <= JobSettings.model_fields["max_jobs"].default
+    ongoing = deployment["max_ongoing_requests"]
+    assert ongoing == 2 * JobSettings.model_fields["max_batch_size"].default
+    assert ongoing <= JobSettings.model_fields["max_jobs"].default  # so it refuses nothing
+    assert deployment["autoscaling_config"]["target_ongoing_requests"] < ongoing
 
 
 def test_kuberay_deploys_the_same(config: dict[str, Any], rayservice: dict[str, Any]) -> None:

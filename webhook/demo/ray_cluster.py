@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ray.serve import Deployment
 
 _CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "ray-serve.yaml"
+# Here a device takes images one by one: one is on it, the others on their way to it or from it.
+_ONGOING_REQUESTS = 4
 _OBJECT_STORE_BYTES = 80 * 2**20  # images go through S3, never through Ray
 
 
@@ -53,7 +55,10 @@ def run_on_ray(
     (options,) = application["deployments"]
     module, _, _ = application["import_path"].partition(":")
     deployment = (make_deployment or import_module(module).make_deployment)()
-    del options["name"], options["autoscaling_config"], options["ray_actor_options"]
+    del options["name"], options["autoscaling_config"]
+    options["num_replicas"] = replicas
+    options["ray_actor_options"] = {"num_cpus": 1}
+    options["max_ongoing_requests"] = _ONGOING_REQUESTS
     told_to_stop = threading.Event()
     # Not in the caller's folder: the paths of Ray's sockets must not be long.
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
@@ -76,9 +81,7 @@ def run_on_ray(
                 logging_config=config["logging_config"],
             )
             serve.run(
-                deployment.options(
-                    **options, num_replicas=replicas, ray_actor_options={"num_cpus": 1}
-                ).bind(),
+                deployment.options(**options).bind(),
                 name=application["name"],
                 route_prefix=application["route_prefix"],
             )
