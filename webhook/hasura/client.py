@@ -109,7 +109,9 @@ class HasuraClient:
         if status is not None:
             where["status"] = {"_eq": status}
         variables = {"where": where, "limit": limit}
-        data = await self._execute(self._list_images, variables, {"x-hasura-role": ROLE})
+        data = await self._execute(
+            "ListImages", self._list_images, variables, {"x-hasura-role": ROLE}
+        )
         try:
             return [ImageRow(str(row["id"]), str(row["status"])) for row in data["images"]]
         except (KeyError, TypeError) as exc:
