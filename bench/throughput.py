@@ -26,8 +26,9 @@ from PIL import Image
 from bench import load
 from bench.simulated_service import NETWORK_PX, SleepingNetwork, simulated_model
 from webhook.demo.stack import Stack
+from webhook.domain import RemovalResult
 from webhook.entrypoints.http_app import EVENT_PATH
-from webhook.hasura.client import DOCUMENTS, ROLE
+from webhook.hasura.client import DOCUMENTS, ROLE, changes_of_result
 from webhook.hasura.protocol import SECRET_HEADER
 from webhook.segmentation.segmenter import IMAGE_MEAN, IMAGE_STD, predict
 
@@ -64,16 +65,12 @@ class Storm:
     profile: Profile
     images: int
     wall_s: float = 0
+    images_per_s: float = 0
     latencies_s: list[float] = field(default_factory=list)
     health_s: list[float] = field(default_factory=list)
     cpu_s: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     peak_rss_mb: float = 0
-
-    @property
-    def images_per_s(self) -> float:
-        """Throughput, from the first request to the last answer."""
-        return self.images / self.wall_s
 
     @property
     def efficiency(self) -> float:
@@ -126,10 +123,12 @@ def new_images(stack: Stack, count: int, jpegs: Sequence[bytes]) -> list[str]:
     return image_ids
 
 
-async def deliver(stack: Stack, image_ids: Sequence[str], in_flight: int) -> list[float]:
-    """Post a delivery for each image; return the seconds until each answer."""
+async def deliver(
+    stack: Stack, image_ids: Sequence[str], in_flight: int
+) -> list[tuple[float, float]]:
+    """Post a delivery for each image; return when each was posted and answered, by the clock."""
     headers = {SECRET_HEADER: stack.webhook_secret}
-    seconds: list[float] = []
+    times: list[tuple[float, float]] = []
     todo = iter(image_ids)
     async with httpx2.AsyncClient(
         base_url=stack.webhook_url, headers=headers, timeout=120
@@ -139,16 +138,16 @@ async def deliver(stack: Stack, image_ids: Sequence[str], in_flight: int) -> lis
             for image_id in todo:
                 started = time.perf_counter()
                 answer = await client.post(EVENT_PATH, json=delivery(image_id))
-                seconds.append(time.perf_counter() - started)
+                times.append((started, time.perf_counter()))
                 if answer.json().get("status") != "done":
                     raise SystemExit(f"a delivery failed: {answer.status_code} {answer.text}")
 
         await asyncio.gather(*(work() for _ in range(in_flight)))
-    return seconds
+    return times
 
 
 def deliver_one_by_one(stack: Stack, image_ids: Sequence[str]) -> list[float]:
-    """Do as `deliver`, over one connection by the plainest client: its own time counts as ours."""
+    """Return the seconds until each answer, by the plainest client: its own time counts as ours."""
     connection = http.client.HTTPConnection(urlsplit(stack.webhook_url).netloc, timeout=120)
     headers = {SECRET_HEADER: stack.webhook_secret}
     seconds = []
@@ -174,14 +173,23 @@ def measure_storm(stack: Stack, profile: Profile, seconds: float, jpegs: Sequenc
     probe = HealthProbe(stack.webhook_url)
     probe.start()
     started = time.perf_counter()
-    storm.latencies_s = asyncio.run(deliver(stack, image_ids, IN_FLIGHT))
+    times = asyncio.run(deliver(stack, image_ids, IN_FLIGHT))
     storm.wall_s = time.perf_counter() - started
     probe.stop()
+    storm.latencies_s = [answered - posted for posted, answered in times]
+    storm.images_per_s = full_load_per_s(times)
     storm.health_s = probe.seconds
     storm.cpu_s = difference(cpu_before, load.cpu_seconds(stack))
     storm.metrics = difference(metrics_before, load.metrics(stack))
     storm.peak_rss_mb = load.peak_rss_mb(stack)
     return storm
+
+
+def full_load_per_s(times: Sequence[tuple[float, float]]) -> float:
+    """Return answers per second while all places were taken: neither at first nor at the end."""
+    answers = sorted(answered for _, answered in times)
+    begin, end = answers[IN_FLIGHT - 1], max(posted for posted, _ in times)
+    return sum(begin < answered <= end for answered in answers) / (end - begin)
 
 
 def difference(before: Any, after: Any) -> dict[str, float]:
@@ -235,7 +243,8 @@ def measure_engine_ms(stack: Stack, image_ids: Sequence[str]) -> float:
     query = (DOCUMENTS / "record_removal.graphql").read_text()
     seconds = []
     for image_id in image_ids:
-        variables = {"id": image_id, "changes": {"status": "done", "error_code": None}}
+        result = RemovalResult(image_id, f"img/{image_id}/trans.png", load.DEFAULT_MODEL, 1, 1, 0.5)
+        variables = {"id": image_id, "changes": changes_of_result(result)}
         time.sleep(IDLE_PAUSE_S)
         started = time.perf_counter()
         connection.request(
@@ -280,7 +289,7 @@ def print_storm(storm: Storm) -> None:
     """Print a run for people."""
     profile = storm.profile
     print(
-        f"\n{profile.name}: {storm.images} images in {storm.wall_s:.1f} s: "
+        f"\n{profile.name}: {storm.images} images in {storm.wall_s:.1f} s; under full load "
         f"{storm.images_per_s:.2f}/s of {profile.ideal_per_s:.2f}/s, {storm.efficiency:.1%}"
     )
     for name, seconds in (("answer", storm.latencies_s), ("/healthz", storm.health_s)):

@@ -159,14 +159,17 @@ class S3Storage:
         """List in key order, so that `ogs/12` stops before it walks through `ogs/123…`."""
         after_folder = base + _AFTER_SLASH
         candidates: list[ObjectTypeDef] = []
-        pages = self._client.get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=self._bucket, Prefix=base):
+        start = base[:-1]  # a listing begins behind the key that is named
+        more = True
+        while more:
+            page = self._list_page(base, start)
             for item in page.get("Contents", ()):
-                key = item["Key"]
-                if key >= after_folder:
+                start = item["Key"]
+                if start >= after_folder:
                     return candidates
-                if _names_a_source(key.removeprefix(base)):
+                if _names_a_source(start.removeprefix(base)):
                     candidates.append(item)
+            more = page["IsTruncated"]
         return candidates
 
     def _head(self, key: str) -> Mapping[str, str] | None:
