@@ -7,6 +7,7 @@ UV_PIP := $(BIN)/uv pip install --python $(VENV) --quiet --compile-bytecode
 # uv does not read pip's settings; this one lets a local wheel of torch be found.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 ONCE ?=
+ENTRY ?=
 CONFIG ?= swin_l
 SIZE ?= 512
 BENCH_VENV := .venv-bench
@@ -28,8 +29,14 @@ $(VENV)/.ready: requirements-torch.txt requirements.txt requirements-dev.txt
 	@$(UV_PIP) $(FIND_LINKS) -r requirements-torch.txt
 	@touch $@
 
-demo: $(VENV)/.ready  ## Run the whole journey on embedded Postgres, S3 and model (ONCE=1: stop after the table)
-	@$(BIN)/python -m webhook demo $(if $(ONCE),--once)
+# Optional packages: what RunPod's SDK and Ray bring is not for every machine that runs the service.
+$(VENV)/.ready-%: requirements-%.txt $(VENV)/.ready
+	@echo "Adding $* to $(VENV) (once) ..."
+	@$(UV_PIP) --require-hashes -r $<
+	@touch $@
+
+demo: $(VENV)/.ready $(if $(ENTRY),$(VENV)/.ready-$(ENTRY))  ## Run the whole journey on embedded Postgres, S3 and model (ONCE=1: stop after the table; ENTRY=ray, ENTRY=runpod: in these engines)
+	@$(BIN)/python -m webhook demo $(if $(ONCE),--once) $(if $(ENTRY),--entry $(ENTRY))
 
 test: check browser  ## Run the checks and every test
 	@$(BIN)/python -m pytest
@@ -52,7 +59,7 @@ browser:  ## Install what the page's tests need, where that may be done: Chromiu
 screenshots: $(VENV)/.ready browser  ## Make the documentation's pictures of the page anew
 	@$(BIN)/python -m tools.screenshots
 
-check: $(VENV)/.ready  ## Format and lint checks, types, import contracts, spelling, advisories
+check: $(VENV)/.ready $(VENV)/.ready-runpod $(VENV)/.ready-ray  ## Format and lint checks, types, import contracts, spelling, advisories
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -96,7 +103,7 @@ bench-network: $(VENV)/.ready $(BENCH_VENV)/.ready  ## Measure the network again
 		| $(BIN)/python -m bench report
 
 lock: $(VENV)/.ready  ## Write the hashed requirements from the *.in files
-	@for name in requirements requirements-dev; do \
+	@for name in requirements requirements-dev requirements-runpod requirements-ray; do \
 		$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-package torch \
 			--custom-compile-command 'make lock' $(FIND_LINKS) $$name.in -o $$name.txt; \
 	done

@@ -15,6 +15,7 @@ import psycopg
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
+from webhook.demo.entries import Entry
 from webhook.demo.samples import sample_photos
 from webhook.demo.stack import Stack, demo_stack
 
@@ -23,15 +24,19 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def simulated_stack(batch_s: float, image_s: float, **settings: str) -> Iterator[Stack]:
-    """Run the stack with the service on a simulated device."""
+def simulated_stack(
+    batch_s: float, image_s: float, replicas: int | None = None, **settings: str
+) -> Iterator[Stack]:
+    """Run the stack with the service on a simulated device; or on Ray, with one per replica."""
     with TemporaryDirectory(prefix="bench-") as folder:
         command = ("-m", "bench.simulated_service")
-        profile = ("--batch-s", str(batch_s), "--image-s", str(image_s))
+        profile = ["--batch-s", str(batch_s), "--image-s", str(image_s)]
+        if replicas is not None:
+            profile += ["--replicas", str(replicas)]
         with demo_stack(
             Path(folder),
             models=DEFAULT_MODEL,
-            service_command=(*command, *profile),
+            entry=Entry((*command, *profile)),
             service_settings={"OMP_WAIT_POLICY": "passive", **settings},
         ) as stack:
             yield stack

@@ -38,10 +38,12 @@ def image_path(axes: Axes, figures: Figures) -> None:
             label = None if stage in named else stage
             axes.barh(way, ms, left=left, color=_STAGES.get(stage, THEIRS), label=label)
             left, named = left + ms, named | {stage}
-        axes.text(left, way, f" {left:,.0f} ms", va="center")
+        axes.annotate(
+            f"{left:,.0f} ms", (left, way), (3, 0), textcoords="offset points", va="center"
+        )
     axes.margins(x=0.15)
     axes.set_xlabel(f"ms for {figures['megapixels']:g} megapixels, one thread")
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 
 def network(axes: Axes, figures: Figures) -> None:
@@ -50,11 +52,11 @@ def network(axes: Axes, figures: Figures) -> None:
         places = [index + offset for index in range(len(by_threads))]
         colour = OURS if kind == "ours" else THEIRS
         bars = axes.barh(places, by_threads.values(), 0.38, color=colour, label=kind)
-        axes.bar_label(bars, fmt=" %.2f s")
+        axes.bar_label(bars, fmt="%.2f s", padding=3)
     axes.set_yticks(range(len(by_threads)), [f"threads: {threads}" for threads in by_threads])
     axes.margins(x=0.12)
     axes.set_xlabel(f"s per pass, {figures['config']}, {figures['size']} x {figures['size']}")
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 
 def throughput(axes: Axes, figures: Figures) -> None:
@@ -64,11 +66,11 @@ def throughput(axes: Axes, figures: Figures) -> None:
     for index, (name, per_s) in enumerate(figures["images_per_s"].items()):
         places = [place + 0.27 * (index - 1) for place in range(len(per_s))]
         bars = axes.barh(places, per_s, 0.25, color=colours[index], label=name)
-        axes.bar_label(bars, fmt=" %.2f")
+        axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.set_yticks(range(len(profiles)), profiles)
     axes.invert_yaxis()
     axes.set_xlabel("images per second")
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 
 def storm(axes: Axes, figures: Figures) -> None:
@@ -79,7 +81,7 @@ def storm(axes: Axes, figures: Figures) -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("s since the insert")
     axes.set_ylabel("rows")
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 
 def scale(axes: Axes, figures: Figures) -> None:
@@ -89,7 +91,7 @@ def scale(axes: Axes, figures: Figures) -> None:
     names = ["uvicorn", *(f"Ray, {count}" for count in by_replicas)]
     colours = [THEIRS, *(OURS for _ in by_replicas)]
     bars = axes.barh(names, [one, *by_replicas.values()], color=colours)
-    axes.bar_label(bars, fmt=" %.2f")
+    axes.bar_label(bars, fmt="%.2f", padding=3)
     for place, count in enumerate(by_replicas, start=1):
         axes.plot([one * int(count)] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1)
     axes.margins(x=0.12)
@@ -111,14 +113,16 @@ def faults(axes: Axes, figures: Figures) -> None:
     axes.invert_yaxis()
     axes.set_xlim(left=0)
     axes.set_xlabel("s from the end of the fault until the row is right")
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 
 def fuzz(axes: Axes, figures: Figures) -> None:
     """Answers by status."""
     answers = figures["answers_by_status"]
     colours = [THIRD if status >= "500" else OURS for status in answers]
-    axes.bar_label(axes.barh(list(answers), answers.values(), color=colours), fmt=" {:,.0f}")
+    axes.bar_label(
+        axes.barh(list(answers), answers.values(), color=colours), fmt="{:,.0f}", padding=3
+    )
     axes.set_xscale("log")
     axes.margins(x=0.12)
     axes.invert_yaxis()

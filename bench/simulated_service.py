@@ -1,6 +1,7 @@
 """The real service on a device that only sleeps: `python -m bench.simulated_service`.
 
 It stands for a GPU that two cores can keep pace with. Everything but the network is the service's.
+With `--replicas` it runs on Ray Serve, and each replica has such a device.
 """
 
 import argparse
@@ -11,13 +12,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from webhook.demo.ray_cluster import run_on_ray
 from webhook.domain import ModelIdentity
 from webhook.entrypoints.cli import serve
 from webhook.segmentation.device import Device
 from webhook.segmentation.weights import LoadedModel
+from webhook.settings import JobSettings, load_settings
 
 if TYPE_CHECKING:
-    from webhook.settings import Settings
+    from ray.serve import Deployment
+
+    from webhook.bootstrap import Loader
 
 NETWORK_PX = 1024
 # Tensors there have a shape and no data: to copy and normalise them costs the processor as little
@@ -66,15 +71,28 @@ def run() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch-s", type=float, required=True, help="seconds of every run")
     parser.add_argument("--image-s", type=float, required=True, help="seconds for each image in it")
+    parser.add_argument("--replicas", type=int, help="serve on Ray, with so many")
     options = parser.parse_args()
+    load = simulated(options.batch_s, options.image_s)
+    if options.replicas is None:
+        return serve(load)
 
-    def load(settings: "Settings") -> Mapping[str, LoadedModel]:
-        return {
-            name: simulated_model(name, options.batch_s, options.image_s)
-            for name in settings.models
-        }
+    def make_deployment() -> "Deployment":
+        from webhook.entrypoints import ray_deployment
 
-    return serve(load)
+        return ray_deployment.make_deployment(load)
+
+    run_on_ray(load_settings(), options.replicas, make_deployment)
+    return 0
+
+
+def simulated(batch_s: float, image_s: float) -> "Loader":
+    """Make what loads the device."""
+
+    def load(settings: JobSettings) -> Mapping[str, LoadedModel]:
+        return {name: simulated_model(name, batch_s, image_s) for name in settings.models}
+
+    return load
 
 
 if __name__ == "__main__":

@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[1]
-# The first holds production's, too; the last torch, and what the image has for CUDA.
-_FILES = ("requirements-dev.txt", "requirements-cuda.txt")
+_FILES = (
+    "requirements-dev.txt",  # it holds production's, too
+    "requirements-cuda.txt",  # torch, and what the image has for CUDA
+    "requirements-runpod.txt",
+    "requirements-ray.txt",
+)
 _AUDITOR = "pip-audit==2.10.1"  # in an environment of its own: it never meets our packages
 _PIN = re.compile(r"^[\w.-]+(?:\[[\w,-]+\])?==[\w.!]+", re.MULTILINE)
 _NO_NETWORK = ("ConnectionError", "ConnectTimeout", "Failed to fetch", "network was disabled")
@@ -52,11 +56,10 @@ def main() -> int:
 
 
 def _look_up() -> list[dict[str, Any]]:
-    found = [pin for name in _FILES for pin in _PIN.findall((_ROOT / name).read_text("utf-8"))]
-    pins = list(dict.fromkeys(found))
+    pins = {pin for name in _FILES for pin in _PIN.findall((_ROOT / name).read_text("utf-8"))}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pins.txt"  # without hashes: it's all or nothing
-        file.write_text("\n".join(pins))
+        file.write_text("\n".join(sorted(pins)))
         command = [sys.executable, "-m", "uv", "tool", "run", "--quiet", _AUDITOR]
         command += ["--format", "json", "--progress-spinner", "off", "--disable-pip", "--no-deps"]
         try:

@@ -2,30 +2,30 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 
 from anyio import CapacityLimiter, to_thread
 
 from webhook.budget import Budget
 from webhook.domain import EMBEDDED, RemovalResult
-from webhook.hasura.client import HasuraClient, open_hasura
+from webhook.hasura.client import HasuraClient, NoHasura, open_hasura
 from webhook.jobs import Jobs
 from webhook.pipeline import ObjectStore, Rows, Service
 from webhook.segmentation.device import choose_device, compile_network
 from webhook.segmentation.segmenter import TorchSegmenter
 from webhook.segmentation.weights import LoadedModel, LocalModel, load_model
-from webhook.settings import Settings
+from webhook.settings import JobSettings, Settings
 from webhook.storage import S3Storage, open_client
 from webhook.telemetry import log
 from webhook.tracing import exporting
 
-Loader = Callable[[Settings], Mapping[str, LoadedModel]]
+Loader = Callable[[JobSettings], Mapping[str, LoadedModel]]
 
 # Of the largest size that is allowed; of the usual one they are dozens.
 _LARGEST_SOURCES_IN_FLIGHT = 8
 
 
-def load_models(settings: Settings) -> Mapping[str, LoadedModel]:
+def load_models(settings: JobSettings) -> Mapping[str, LoadedModel]:
     """Load the models of the settings, ready on their device.
 
     Raises:
@@ -57,7 +57,7 @@ def load_models(settings: Settings) -> Mapping[str, LoadedModel]:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, load: Loader = load_models) -> AsyncIterator[Service]:
+async def open_service(settings: JobSettings, load: Loader = load_models) -> AsyncIterator[Service]:
     """Load and warm up the models, open the connections; close them at the end.
 
     Args:
@@ -70,13 +70,13 @@ async def open_service(settings: Settings, load: Loader = load_models) -> AsyncI
     # Before the models, which take longer to load than a mistake to show.
     store = open_store(settings)
     async with (
-        open_rows(settings) as rows,
+        _rows_or_none(settings) as rows,
         open_service_on(store, rows, settings, load) as service,
     ):
         yield service
 
 
-def open_store(settings: Settings) -> S3Storage:
+def open_store(settings: JobSettings) -> S3Storage:
     """Make the client of the bucket.
 
     Raises:
@@ -97,7 +97,7 @@ def open_rows(settings: Settings) -> AbstractAsyncContextManager[HasuraClient]:
 
 @asynccontextmanager
 async def open_service_on(
-    store: ObjectStore, rows: Rows, settings: Settings, load: Loader = load_models
+    store: ObjectStore, rows: Rows, settings: JobSettings, load: Loader = load_models
 ) -> AsyncIterator[Service]:
     """Do as `open_service`, on an object store and a table that are open already."""
     segmenter = TorchSegmenter(
@@ -125,3 +125,9 @@ async def open_service_on(
                 max_pixels=settings.max_pixels,
                 job_timeout_s=settings.job_timeout_s,
             )
+
+
+def _rows_or_none(settings: JobSettings) -> AbstractAsyncContextManager[Rows]:
+    if settings.hasura_graphql_admin_secret is None:
+        return nullcontext(NoHasura())
+    return open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret)

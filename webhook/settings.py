@@ -1,7 +1,8 @@
-"""The only reader of the environment: one frozen Settings, all mistakes reported together."""
+"""The only reader of the environment: frozen settings, all mistakes reported together."""
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     DirectoryPath,
@@ -21,27 +22,20 @@ _MIN_SECRET_LENGTH = 16
 _PRINTABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
 _S3_BUCKET = r"^([a-zA-Z0-9._-]{1,255}|arn:.+)$"
 
+_SETTINGS = TypeVar("_SETTINGS", bound="JobSettings")
 
-class Settings(BaseSettings):
-    """What may be set, each by the environment variable of its name in capitals.
 
-    `AWS_*` (credentials, region, `AWS_ENDPOINT_URL_S3`) is read by boto3 itself.
+class JobSettings(BaseSettings):
+    """What the jobs need, whichever way they come in: Hasura only where there are rows to write.
+
+    Each is set by the environment variable of its name in capitals. `AWS_*` (credentials, region,
+    `AWS_ENDPOINT_URL_S3`) is read by boto3 itself.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
-    webhook_secret: SecretStr = Field(
-        description="What Hasura must send in the header `x-webhook-secret`; at least 16 characters"
-    )
-    webhook_secret_previous: SecretStr | None = Field(
-        default=None, description="The secret before this one, still accepted during a rotation"
-    )
-    hasura_graphql_endpoint: HttpUrl = Field(
-        description="Base address of Hasura, as the Hasura CLI takes it"
-    )
-    hasura_graphql_admin_secret: SecretStr = Field(
-        description="Hasura's admin secret; always sent together with a role, never alone"
-    )
+    hasura_graphql_endpoint: HttpUrl | None = None
+    hasura_graphql_admin_secret: SecretStr | None = Field(default=None, validate_default=True)
     s3_bucket: str = Field(pattern=_S3_BUCKET, description="Bucket of the sources and the cut-outs")
     source_prefix: str = Field(default="ogs/", description="Where the source images lie")
     target_prefix: str = Field(default="img/", description="Where the cut-outs go")
@@ -99,11 +93,6 @@ class Settings(BaseSettings):
         le=95,
         description="Deadline of one job, in seconds; below Hasura's own timeouts",
     )
-    max_event_age_s: float = Field(
-        default=86400.0,
-        gt=0,
-        description="How long the deliveries of an event ride out an outage, in seconds",
-    )
     otel_exporter_otlp_endpoint: HttpUrl | None = Field(
         default=None,
         description="OpenTelemetry collector that takes OTLP over HTTP, such as "
@@ -112,25 +101,17 @@ class Settings(BaseSettings):
     otel_exporter_otlp_traces_endpoint: HttpUrl | None = Field(
         default=None, description="The same, as the whole address for traces; goes first"
     )
-    host: str = Field(default="0.0.0.0", description="Address to listen on")
-    port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on")
     log_level: str = Field(
         default="info",
         pattern="^(debug|info|warning|error)$",
         description="`debug`, `info`, `warning` or `error`",
     )
 
-    @field_validator("webhook_secret", "webhook_secret_previous")
-    @classmethod
-    def _refuse_weak_secrets(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret is None:
-            return None
-        if len(secret.get_secret_value()) < _MIN_SECRET_LENGTH:
-            raise ValueError(f"must have at least {_MIN_SECRET_LENGTH} characters")
-        return secret
-
     @field_validator(
-        "webhook_secret", "webhook_secret_previous", "hasura_graphql_admin_secret", mode="after"
+        "webhook_secret",
+        "webhook_secret_previous",
+        "hasura_graphql_admin_secret",
+        check_fields=False,  # the first two are of the subclass
     )
     @classmethod
     def _refuse_unsendable_secrets(cls, secret: SecretStr | None) -> SecretStr | None:
@@ -148,6 +129,14 @@ class Settings(BaseSettings):
         if endpoint is not None and (endpoint.username or endpoint.password):
             raise ValueError("must not hold credentials: addresses are shown where secrets are not")
         return endpoint
+
+    @field_validator("hasura_graphql_admin_secret")
+    @classmethod
+    def _refuse_half_a_hasura(cls, secret: SecretStr | None, info: ValidationInfo) -> Any:
+        endpoint = info.data.get("hasura_graphql_endpoint", secret)  # absent if it was refused
+        if (endpoint is None) != (secret is None):
+            raise ValueError("goes with HASURA_GRAPHQL_ENDPOINT: set both, or neither")
+        return secret
 
     @field_validator("models", mode="before")
     @classmethod
@@ -203,12 +192,6 @@ class Settings(BaseSettings):
         return target
 
     @property
-    def webhook_secrets(self) -> tuple[SecretStr, ...]:
-        """Every secret that is valid now."""
-        previous = self.webhook_secret_previous
-        return (self.webhook_secret,) if previous is None else (self.webhook_secret, previous)
-
-    @property
     def graphql_url(self) -> str:
         """Hasura's GraphQL address, whether or not the endpoint names it already."""
         base = str(self.hasura_graphql_endpoint).rstrip("/")
@@ -224,8 +207,47 @@ class Settings(BaseSettings):
         return None
 
 
+class Settings(JobSettings):
+    """What the webhook needs: the jobs' settings, Hasura always, and its own door."""
+
+    hasura_graphql_endpoint: HttpUrl = Field(
+        description="Base address of Hasura, as the Hasura CLI takes it"
+    )
+    hasura_graphql_admin_secret: SecretStr = Field(
+        description="Hasura's admin secret; always sent together with a role, never alone"
+    )
+    webhook_secret: SecretStr = Field(
+        description="What Hasura must send in the header `x-webhook-secret`; at least 16 characters"
+    )
+    webhook_secret_previous: SecretStr | None = Field(
+        default=None, description="The secret before this one, still accepted during a rotation"
+    )
+    max_event_age_s: float = Field(
+        default=86400.0,
+        gt=0,
+        description="How long the deliveries of an event ride out an outage, in seconds",
+    )
+    host: str = Field(default="0.0.0.0", description="Address to listen on")
+    port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on")
+
+    @field_validator("webhook_secret", "webhook_secret_previous")
+    @classmethod
+    def _refuse_weak_secrets(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is None:
+            return None
+        if len(secret.get_secret_value()) < _MIN_SECRET_LENGTH:
+            raise ValueError(f"must have at least {_MIN_SECRET_LENGTH} characters")
+        return secret
+
+    @property
+    def webhook_secrets(self) -> tuple[SecretStr, ...]:
+        """Every secret that is valid now."""
+        previous = self.webhook_secret_previous
+        return (self.webhook_secret,) if previous is None else (self.webhook_secret, previous)
+
+
 def load_settings(**given: Any) -> Settings:
-    """Read the environment.
+    """Read the environment of a webhook.
 
     Args:
         given: Values that the entry decides, whatever the environment says; so it need not say
@@ -234,8 +256,17 @@ def load_settings(**given: Any) -> Settings:
     Raises:
         ConfigurationError: something is missing or wrong; the message has a line for each.
     """
+    return _load(Settings, given)
+
+
+def load_job_settings(**given: Any) -> JobSettings:
+    """Do as `load_settings`, for an entry that serves no webhook."""
+    return _load(JobSettings, given)
+
+
+def _load(kind: type[_SETTINGS], given: Mapping[str, Any]) -> _SETTINGS:
     try:
-        return Settings(**given)  # the environment gives the rest
+        return kind(**given)  # the environment gives the rest
     except ValidationError as exc:
         raise ConfigurationError(_describe(exc)) from None  # the cause may show a secret
 

@@ -142,7 +142,7 @@ class S3Storage:
         end = prefix + max(image_ids) + _AFTER_SLASH
         more = True
         while more:
-            page = await self._in_thread(self._list_page, prefix, start)
+            page = await self._in_thread("ListObjectsV2", self._list_page, prefix, start)
             for item in page.get("Contents", ()):
                 start = item["Key"]
                 if start >= end:

@@ -64,9 +64,19 @@ def assert_gone(pids: set[int]) -> None:
         time.sleep(0.05)
 
 
-def test_once_makes_every_cutout_and_ends(tmp_path: Path, stack: Stack) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "ways"),
+    [
+        ([], {"GraphQL insert": 2, "SQL insert": 2, "removeBackground": 1}),
+        (["--entry", "runpod"], {"RunPod job": 5, "COMPLETED": 5}),
+    ],
+    ids=["webhook", "runpod"],
+)
+def test_once_makes_every_cutout_and_ends(
+    tmp_path: Path, stack: Stack, arguments: list[str], ways: dict[str, int]
+) -> None:
     assert stack.service.process.poll() is None  # another copy is up meanwhile
-    with demo_command(tmp_path, "--once") as demo:
+    with demo_command(tmp_path, "--once", *arguments) as demo:
         text, _ = demo.communicate(timeout=120)
         assert demo.returncode == 0, text
         output = tmp_path / "demo-output"
@@ -79,9 +89,8 @@ def test_once_makes_every_cutout_and_ends(tmp_path: Path, stack: Stack) -> None:
                 assert (alpha == 0).mean() > 0.1
             assert re.search(rf"{photo.stem} .*img/[0-9a-f-]{{36}}/trans\.png", text)
         assert (output / "contact-sheet.png").exists()
-        assert text.count("GraphQL insert") >= 2
-        assert text.count("SQL insert") >= 2
-        assert "removeBackground" in text
+        for way, count in ways.items():
+            assert text.count(way) >= count
         assert not [item for item in tmp_path.iterdir() if item.name != "demo-output"]
 
 

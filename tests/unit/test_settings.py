@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from webhook.errors import ConfigurationError
-from webhook.settings import Settings, load_settings
+from webhook.settings import Settings, load_job_settings, load_settings
 
 GOOD = {
     "WEBHOOK_SECRET": "a-secret-of-24-characters",
@@ -41,13 +41,13 @@ def test_all_mistakes_are_reported_together(environment: pytest.MonkeyPatch) -> 
         load_settings()
     lines = str(caught.value).splitlines()
     assert [line.split(":")[0].strip() for line in lines[1:]] == [
-        "WEBHOOK_SECRET_PREVIOUS",
         "S3_BUCKET",
         "SOURCE_PREFIX",
         "MODELS",
+        "WEBHOOK_SECRET_PREVIOUS",
         "PORT",
     ]
-    assert lines[2].strip() == "S3_BUCKET: is not set"
+    assert lines[1].strip() == "S3_BUCKET: is not set"
 
 
 def test_a_budget_below_the_largest_image_is_refused(environment: pytest.MonkeyPatch) -> None:
@@ -183,6 +183,28 @@ def test_a_value_that_can_not_work_is_refused_at_start(
     environment.setenv(name, value)
     with pytest.raises(ConfigurationError, match=f"{name}: "):
         load_settings()
+
+
+def test_a_worker_needs_neither_a_secret_nor_hasura(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("WEBHOOK_SECRET")
+    assert load_job_settings().graphql_url == "http://hasura:8080/v1/graphql"
+    environment.delenv("HASURA_GRAPHQL_ENDPOINT")
+    environment.delenv("HASURA_GRAPHQL_ADMIN_SECRET")
+    assert load_job_settings().hasura_graphql_admin_secret is None
+
+
+@pytest.mark.parametrize("missing", ["HASURA_GRAPHQL_ENDPOINT", "HASURA_GRAPHQL_ADMIN_SECRET"])
+def test_half_a_hasura_is_refused(environment: pytest.MonkeyPatch, missing: str) -> None:
+    environment.delenv(missing)
+    with pytest.raises(ConfigurationError, match="set both, or neither"):
+        load_job_settings()
+
+
+def test_a_wrong_address_of_hasura_is_one_mistake(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("HASURA_GRAPHQL_ENDPOINT", "hasura")
+    with pytest.raises(ConfigurationError) as caught:
+        load_job_settings()
+    assert len(str(caught.value).splitlines()) == 2
 
 
 def test_every_setting_says_what_it_is_for() -> None:

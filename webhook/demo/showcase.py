@@ -3,9 +3,11 @@
 It does what users do: uploads to S3, inserts rows, calls the mutation, and looks at the results.
 """
 
+import http.client
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 import tempfile
@@ -17,8 +19,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
+import yaml
 from gql import Client, GraphQLRequest, gql
 from gql.client import SyncClientSession
 from gql.transport.exceptions import TransportError
@@ -26,6 +30,7 @@ from gql.transport.httpx import HTTPXTransport
 
 from webhook.demo import DemoError
 from webhook.demo.backend import page_server
+from webhook.demo.entries import WEBHOOK, Entry
 from webhook.demo.processes import ServerProcess
 from webhook.demo.report import Outcome, format_table, write_contact_sheet
 from webhook.demo.samples import sample_photos
@@ -34,7 +39,9 @@ from webhook.demo.stack import Stack, demo_stack
 OUTPUT = Path("demo-output")
 USER_ID = "demo-user"
 
-_DOCUMENTS = Path(__file__).resolve().parents[2] / "graphql"
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_DOCUMENTS = _REPOSITORY / "graphql"
+_METADATA = _REPOSITORY / "hasura_metadata"
 _PATIENCE_S = 120.0
 _POLL_S = 0.2
 
@@ -56,11 +63,12 @@ class _Sample:
     image_id: str
 
 
-def run_demo(*, once: bool, output: Path = OUTPUT) -> int:
+def run_demo(*, once: bool, entry: Entry = WEBHOOK, output: Path = OUTPUT) -> int:
     """Run the demo; return the exit status.
 
     Args:
         once: Stop after the table; else stay up until Ctrl-C.
+        entry: How the service is run.
         output: Folder for the cut-outs and the contact sheet.
 
     Raises:
@@ -79,14 +87,22 @@ def run_demo(*, once: bool, output: Path = OUTPUT) -> int:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="background-removal-") as folder,
-            demo_stack(Path(folder), bin_dir=Path(bin_dir) if bin_dir else None) as stack,
+            demo_stack(
+                Path(folder),
+                entry=entry,
+                bin_dir=Path(bin_dir) if bin_dir else None,
+                metadata=_METADATA if entry.is_webhook else _without_trigger(Path(folder)),
+            ) as stack,
             _as_user(stack) as user,
         ):
             outcomes = _run_journey(stack, user, output)
             failures = sum(outcome.error is not None for outcome in outcomes)
-            if not once:
+            if not once and stack.entry.is_webhook:
                 with page_server(stack) as (page_url, page):
-                    _stay_up(stack, outcomes, page_url, page)
+                    _say(f"\nTry it with your own photographs:\n\n  ▶ {page_url}")
+                    _stay_up(stack, outcomes, page)
+            elif not once:
+                _stay_up(stack, outcomes)
     except KeyboardInterrupt:
         _say("\nStopped; nothing is left running.")
         return 130
@@ -94,9 +110,14 @@ def run_demo(*, once: bool, output: Path = OUTPUT) -> int:
 
 
 def _run_journey(stack: Stack, user: SyncClientSession, output: Path) -> list[Outcome]:
-    """Upload all, insert half by GraphQL and half by SQL, call the action for one more."""
+    """Upload all, insert half by GraphQL and half by SQL, call the action for one more.
+
+    Where the service is no webhook, a job is submitted for each row instead.
+    """
     photos = sample_photos()
     ways = ["GraphQL insert", "GraphQL insert", "SQL insert", "SQL insert", "removeBackground"]
+    if not stack.entry.is_webhook:
+        ways = ["RunPod job"] * len(photos)
     samples = [
         _Sample(photo, way, str(uuid.uuid4())) for photo, way in zip(photos, ways, strict=True)
     ]
@@ -112,6 +133,9 @@ def _run_journey(stack: Stack, user: SyncClientSession, output: Path) -> list[Ou
         else:
             user.execute(_document("insert_image", id=sample.image_id))
     outcomes = []
+    if not stack.entry.is_webhook:
+        for sample in samples:
+            _submit_job(stack, sample)
     for sample in samples:
         if sample.way == "removeBackground":
             outcomes.append(_call_action(user, sample))
@@ -154,6 +178,31 @@ def _call_action(user: SyncClientSession, sample: _Sample) -> Outcome:
     )
 
 
+def _submit_job(stack: Stack, sample: _Sample) -> None:
+    """Post a job, and wait for its answer; what became of it, the row tells."""
+    connection = http.client.HTTPConnection(urlsplit(stack.webhook_url).netloc, timeout=_PATIENCE_S)
+    headers = {"content-type": "application/json"}
+    connection.request("POST", "/runsync", json.dumps(_job(sample.image_id)), headers)
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+    _say(f"  job {sample.photo.stem}: {answer['status']} {answer.get('error', '')}".rstrip())
+
+
+def _job(image_id: str) -> dict[str, Any]:
+    return {"input": {"id": image_id}}
+
+
+def _without_trigger(folder: Path) -> Path:
+    """Copy Hasura's metadata without the event trigger, whose place the jobs take."""
+    copied = folder / "hasura_metadata"
+    shutil.copytree(_METADATA, copied)
+    images = copied / "databases/default/tables/public_images.yaml"
+    table = yaml.safe_load(images.read_text("utf-8"))
+    del table["event_triggers"]
+    images.write_text(yaml.safe_dump(table), "utf-8")
+    return copied
+
+
 def _watch_rows(user: SyncClientSession, samples: list[_Sample]) -> Iterator[Outcome]:
     """Yield each sample's outcome as soon as its row tells it."""
     waiting = {sample.image_id: sample for sample in samples}
@@ -184,8 +233,32 @@ def _outcome_of(sample: _Sample, row: dict[str, Any]) -> Outcome:
     )
 
 
-def _stay_up(stack: Stack, outcomes: list[Outcome], page_url: str, page: ServerProcess) -> None:
-    mutation = f'mutation {{ removeBackground(id: "{outcomes[0].image_id}") {{ id key }} }}'
+def _stay_up(stack: Stack, outcomes: list[Outcome], *more: ServerProcess) -> None:
+    curl = _mutation if stack.entry.is_webhook else _submission
+    _say(
+        f"\nThe stack stays up until Ctrl-C.\n"
+        f"  GraphQL     {stack.graphql_url}\n"
+        f"  Webhook     {stack.webhook_url}\n"
+        f"  PostgreSQL  {stack.database_url}\n"
+        f"  S3          {stack.s3.endpoint_url}  bucket {stack.bucket}\n"
+        f"              AWS_ACCESS_KEY_ID={stack.s3.access_key} "
+        f"AWS_SECRET_ACCESS_KEY={stack.s3.secret_key}\n"
+        f"  Logs        {stack.folder}\n\n"
+        f"{curl(stack, outcomes[0].image_id)}"
+    )
+    while True:
+        for server in (*stack.processes, *more):
+            if server.process.poll() is not None:
+                raise DemoError(f"{server.name} has stopped; its log ends:\n{server.log_tail()}")
+        try:
+            time.sleep(0.5)
+        except KeyboardInterrupt:  # the ordinary way to end it
+            _say("\nStopping ...")
+            return
+
+
+def _mutation(stack: Stack, image_id: str) -> str:
+    mutation = f'mutation {{ removeBackground(id: "{image_id}") {{ id key }} }}'
     curl = " \\\n    ".join(
         [
             f"curl -s {stack.graphql_url}",
@@ -195,27 +268,13 @@ def _stay_up(stack: Stack, outcomes: list[Outcome], page_url: str, page: ServerP
             "-d " + shlex.quote(json.dumps({"query": mutation})),
         ]
     )
-    _say(
-        f"\nThe stack stays up until Ctrl-C. Try it with your own photographs:\n\n"
-        f"  ▶ {page_url}\n\n"
-        f"  GraphQL     {stack.graphql_url}\n"
-        f"  Webhook     {stack.webhook_url}\n"
-        f"  PostgreSQL  {stack.database_url}\n"
-        f"  S3          {stack.s3.endpoint_url}  bucket {stack.bucket}\n"
-        f"              AWS_ACCESS_KEY_ID={stack.s3.access_key} "
-        f"AWS_SECRET_ACCESS_KEY={stack.s3.secret_key}\n"
-        f"  Logs        {stack.folder}\n\n"
-        f"Call the mutation yourself, as a frontend would:\n  {curl}\n"
-    )
-    while True:
-        for server in (*stack.processes, page):
-            if server.process.poll() is not None:
-                raise DemoError(f"{server.name} has stopped; its log ends:\n{server.log_tail()}")
-        try:
-            time.sleep(0.5)
-        except KeyboardInterrupt:  # the ordinary way to end it
-            _say("\nStopping ...")
-            return
+    return f"Call the mutation yourself, as a frontend would:\n  {curl}\n"
+
+
+def _submission(stack: Stack, image_id: str) -> str:
+    body = shlex.quote(json.dumps(_job(image_id)))
+    curl = f"curl -s {stack.webhook_url}/runsync -H 'content-type: application/json' -d {body}"
+    return f"Submit a job yourself, as to RunPod's address:\n  {curl}\n"
 
 
 @contextmanager

@@ -7,12 +7,13 @@ import http.client
 import json
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from webhook.demo.entries import WEBHOOK, Entry
 from webhook.demo.postgres import postgres_server
 from webhook.demo.processes import (
     ServerProcess,
@@ -42,6 +43,7 @@ class Stack:
         service: `webhook serve`; the other processes are `engine`, `postgres` and `s3.process`.
             Each has its `log` and its `process`, and can be stopped and started again.
         settings: The service's, to start another one like it.
+        entry: How the service is run.
     """
 
     webhook_url: str
@@ -56,6 +58,7 @@ class Stack:
     engine: ServerProcess
     postgres: ServerProcess
     settings: Mapping[str, str] = field(repr=False)
+    entry: Entry = WEBHOOK
 
     @property
     def graphql_url(self) -> str:
@@ -81,7 +84,9 @@ class Stack:
         self.s3.wait_until_ready()
         wait_until_ready(says_ok(f"{self.engine_url}/healthz"), self.engine)
         wait_until_ready(
-            says_ok(f"{self.webhook_url}/readyz"), self.service, _SERVICE_READY_TIMEOUT_S
+            says_ok(self.webhook_url + self.entry.ready_path),
+            self.service,
+            _SERVICE_READY_TIMEOUT_S,
         )
 
 
@@ -90,7 +95,7 @@ def demo_stack(
     folder: Path,
     *,
     models: str = "embedded",
-    service_command: Sequence[str] = ("-m", "webhook", "serve"),
+    entry: Entry = WEBHOOK,
     bin_dir: Path | None = None,
     service_settings: Mapping[str, str] | None = None,
     metadata: Path = _REPOSITORY / "hasura_metadata",
@@ -102,7 +107,7 @@ def demo_stack(
     Args:
         folder: An existing folder for data and logs; removed by its owner.
         models: The service's setting `MODELS`.
-        service_command: Python's arguments that start the service.
+        entry: How the service is run.
         bin_dir: Folder of another PostgreSQL's programs.
         service_settings: More settings of the service, or other values than the stack's own.
         metadata: Folder of Hasura's metadata.
@@ -130,7 +135,10 @@ def demo_stack(
         }
         # Before the slower steps below: it imports for seconds, and needs only addresses to start.
         service = python_server(
-            "The service", list(service_command), folder / "service.log", settings
+            "The service",
+            [part.format(port=service_port) for part in entry.command],
+            folder / "service.log",
+            settings,
         )
         cleanup.enter_context(service.running())
         postgres = cleanup.enter_context(postgres_server(folder, bin_dir=bin_dir))
@@ -168,6 +176,7 @@ def demo_stack(
             engine=engine,
             postgres=postgres.process,
             settings=settings,
+            entry=entry,
         )
         stack.wait_until_ready()
         yield stack

@@ -50,6 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_command(commands)
     demo = commands.add_parser("demo", help="run the whole journey on embedded servers")
     demo.add_argument("--once", action="store_true", help="stop after the table of results")
+    demo.add_argument(
+        "--entry",
+        choices=("webhook", "ray", "runpod"),
+        default="webhook",
+        help="run the service as the webhook, on Ray Serve, or as RunPod's worker",
+    )
     pull = commands.add_parser("pull", help="fetch the weights of a model, and verify them")
     pull.add_argument(
         "model",
@@ -67,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     if options.command == "demo":
-        return _demo(once=options.once)
+        return _demo(once=options.once, entry=options.entry)
     if options.command == "doctor":
         from webhook.entrypoints.doctor import run_doctor
 
@@ -183,12 +189,13 @@ def _pull(model: str, folder: Path | None) -> int:
     return 0
 
 
-def _demo(*, once: bool) -> int:
+def _demo(*, once: bool, entry: str) -> int:
     from webhook.demo import DemoError
+    from webhook.demo.entries import ENTRIES
     from webhook.demo.showcase import run_demo
 
     try:
-        return run_demo(once=once)
+        return run_demo(once=once, entry=ENTRIES[entry])
     except DemoError as exc:
         print(exc, file=sys.stderr)
         return 1

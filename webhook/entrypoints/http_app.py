@@ -131,14 +131,14 @@ async def _serve_event(body: bytes, service: Service, max_event_age: timedelta) 
         )
         return replies.event_done(await remove_background(delivery.request, service))
     except Exception as exc:  # one job must not take others down
-        error = _explain(exc)
+        error = explain(exc)
     verdict = replies.judge(error, delivery, datetime.now(UTC), max_event_age)
     gives_up_on_row = verdict == "give up" and replies.concerns_row(error)
     if gives_up_on_row and delivery is not None and delivery.request is not None:
         try:
             await record_failure(delivery.request.image_id, error, service)
         except Exception as exc:
-            error = _explain(exc)
+            error = explain(exc)
             verdict = replies.judge(error, delivery, datetime.now(UTC), max_event_age)
     return replies.event_failed(error, verdict, delivery)
 
@@ -168,10 +168,10 @@ async def _answer(
                     watch.start_soon(_cancel_when_caller_leaves, request, watch.cancel_scope)
                     reply = await serve(body, request.app.state.service)
                 except Exception as exc:  # one job must not take others down
-                    reply = refuse(_explain(exc))
+                    reply = refuse(explain(exc))
                 watch.cancel_scope.cancel()
         except asyncio.CancelledError:  # the server's patience with the last jobs has run out
-            reply = refuse(_explain(ShuttingDown(_SHUTTING_DOWN)))
+            reply = refuse(explain(ShuttingDown(_SHUTTING_DOWN)))
         REMOVAL_REQUESTS.labels(trigger, reply.code).inc()
         if reply.asks_again:
             RETRIES_REQUESTED.labels(trigger, reply.code).inc()
@@ -202,7 +202,7 @@ async def _read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _explain(exc: Exception) -> RemovalError:
+def explain(exc: Exception) -> RemovalError:
     """Log a failure at the level of its kind; what isn't ours is a fault of ours."""
     if isinstance(exc, RequestRejected):
         log.info("removal_rejected", code=exc.code, reason=str(exc))
@@ -241,6 +241,6 @@ async def _http_error(request: Request, exc: Exception) -> Response:
 
 
 async def _internal_error(request: Request, exc: Exception) -> Response:
-    error = _explain(exc)
+    error = explain(exc)
     body = {"message": str(error), "extensions": {"code": error.code}}
     return JSONResponse(body, error.http_status)

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ from webhook.errors import (
     ConfigurationError,
     ImageTooLarge,
     RemovalError,
-    RowNotFound,
     SourceNotFound,
     StorageRejected,
 )
@@ -126,20 +124,6 @@ class Files:
             raise StorageRejected(f"{target} can't be written: {exc.strerror}.") from exc
 
 
-class NoRows:
-    """There is no table: nobody asks, and nothing is written down."""
-
-    async def find_visible(self, image_id: str, session_variables: Mapping[str, str]) -> str:
-        """Raise RowNotFound."""
-        raise RowNotFound("There is no table.")
-
-    async def record_done(self, result: RemovalResult) -> None:
-        """Do nothing."""
-
-    async def record_failed(self, image_id: str, error: RemovalError) -> None:
-        """Do nothing."""
-
-
 def run(options: argparse.Namespace) -> int:
     """Do the files; return the exit status."""
     tune_process()
@@ -175,19 +159,18 @@ def _plan(files: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]:
 
 async def _cut_out(options: argparse.Namespace, report: "Report") -> int:
     from webhook.entrypoints.work import default_concurrency, do_all, stream_of
-    from webhook.settings import load_settings
+    from webhook.settings import load_job_settings
 
     jobs = _plan(options.files, options.output)
-    # Nobody can call this process, and neither Hasura nor S3 is called by it.
-    settings = load_settings(
-        webhook_secret=secrets.token_hex(),
-        hasura_graphql_endpoint="http://hasura.invalid",
-        hasura_graphql_admin_secret=secrets.token_hex(),
+    settings = load_job_settings(  # neither Hasura nor S3 is asked, whatever the environment says
+        hasura_graphql_endpoint=None,
+        hasura_graphql_admin_secret=None,
         s3_bucket="none",
         models=options.model,
     )
 
     from webhook.bootstrap import open_service_on
+    from webhook.hasura.client import NoHasura
     from webhook.pipeline import remove_background
 
     left = [job for job in jobs if options.overwrite or not job[1].exists()]
@@ -200,7 +183,7 @@ async def _cut_out(options: argparse.Namespace, report: "Report") -> int:
         else:
             report.add_done(str(source), outcome, output=str(target))
 
-    async with open_service_on(files, NoRows(), settings) as service:
+    async with open_service_on(files, NoHasura(), settings) as service:
         report.expect(len(jobs))
         with report:
             for source, target in jobs:

@@ -14,7 +14,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from webhook.domain import RemovalResult
 from webhook.errors import InferenceFailed, RemovalError, ServiceFault, TemporarilyUnavailable
-from webhook.settings import Settings
+from webhook.settings import JobSettings
 from webhook.telemetry import log
 
 _ITEM = TypeVar("_ITEM")
@@ -58,7 +58,7 @@ def run_until_stopped(main: Callable[[], Awaitable[int]]) -> int:
         return 1 if error.transient else 2
 
 
-def default_concurrency(settings: Settings) -> int:
+def default_concurrency(settings: JobSettings) -> int:
     """Return how many jobs keep the device busy: a batch that runs, and one that fills.
 
     Raises:

@@ -109,7 +109,9 @@ class HasuraClient:
         if status is not None:
             where["status"] = {"_eq": status}
         variables = {"where": where, "limit": limit}
-        data = await self._execute(self._list_images, variables, {"x-hasura-role": ROLE})
+        data = await self._execute(
+            "ListImages", self._list_images, variables, {"x-hasura-role": ROLE}
+        )
         try:
             return [ImageRow(str(row["id"]), str(row["status"])) for row in data["images"]]
         except (KeyError, TypeError) as exc:
@@ -187,6 +189,24 @@ def changes_of_result(result: RemovalResult) -> dict[str, Any]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat()
+
+
+class NoHasura:
+    """In Hasura's place where there is none: no row is visible, and none is written."""
+
+    async def find_visible(self, image_id: str, session_variables: Mapping[str, str]) -> str:
+        """Find nothing.
+
+        Raises:
+            RowNotFound: always.
+        """
+        raise RowNotFound("There are no rows here: no Hasura is configured.")
+
+    async def record_done(self, result: RemovalResult) -> None:
+        """Write nothing: the cut-out in S3 is all there is."""
+
+    async def record_failed(self, image_id: str, error: RemovalError) -> None:
+        """Write nothing: the answer is all there is."""
 
 
 class _EngineRefused(WritebackRejected):

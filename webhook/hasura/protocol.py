@@ -203,6 +203,15 @@ def parse_runsync(body: bytes) -> RemovalRequest:
     return _parse(_RunSyncBody, body).input.request()
 
 
+def parse_input(value: Any) -> RemovalRequest:
+    """Read the input of a job, as RunPod hands it over: already out of its JSON.
+
+    Raises:
+        InvalidPayload, InvalidImageId: it isn't `{"id": …, "model": …}`.
+    """
+    return _validate(_Input, value, "input").request()
+
+
 def _parse(model: type[Body], body: bytes) -> Body:
     try:
         return model.model_validate_json(body)
