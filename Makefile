@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit browser check audit fix serve image screenshots bench-network lock clean
+.PHONY: help demo test unit browser check audit fix serve image screenshots bench bench-network lock clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -82,14 +82,25 @@ image:  ## Build the container image (WEIGHTS=briaai/RMBG-2.0: with its weights,
 		--build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
 		--build-arg WEIGHTS="$(WEIGHTS)" $(if $(HF_TOKEN),$(HUB_SECRET)) .
 
+# A benchmark that fails is recorded where it has figures, but fails the target.
+bench bench-network: SHELL := bash
+bench bench-network: .SHELLFLAGS := -o pipefail -c
+
+bench: $(VENV)/.ready  ## Measure (long; on an idle machine), keep the figures in docs/benchmarks/, and draw them
+	@for name in image_path throughput storm faults fuzz \
+		$$($(BIN)/python -c 'import importlib.util as u; print("scale" if u.find_spec("ray") else "")'); do \
+		echo "== $$name"; $(BIN)/python -m bench $$name | $(BIN)/python -m bench report || exit 1; \
+	done
+
 $(BENCH_VENV)/.ready: requirements-bench.txt
 	@echo "Setting up $(BENCH_VENV) (once; 5.5 GB) ..."
 	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
 	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 
-bench-network: $(BENCH_VENV)/.ready  ## Measure the network against a plain one (CONFIG=swin_t SIZE=1024)
-	@$(BENCH_VENV)/bin/python -m bench network --config $(CONFIG) --size $(SIZE)
+bench-network: $(VENV)/.ready $(BENCH_VENV)/.ready  ## Measure the network against a plain one (CONFIG=swin_t SIZE=1024)
+	@$(BENCH_VENV)/bin/python -m bench network --config $(CONFIG) --size $(SIZE) \
+		| $(BIN)/python -m bench report
 
 lock: $(VENV)/.ready  ## Write the hashed requirements from the *.in files
 	@for name in requirements requirements-dev requirements-runpod requirements-ray; do \

@@ -1,9 +1,11 @@
-"""Break every neighbour several times, and write into docs/reliability.md what it cost.
+"""Break every neighbour several times: `python -m bench faults [--rounds]`.
 
-The faults are those of tests/faults, on the same stack, with real processes.
+The faults are those of tests/faults, on the same stack, with real processes. What they cost is
+written into docs/reliability.md.
 """
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
@@ -52,15 +54,26 @@ def table(outcomes: Mapping[str, list[Outcome]]) -> str:
 
 
 def main() -> None:
-    """Run all, print the table, and put it into the page."""
+    """Run all, put the table into the page, and print it and one line of JSON."""
     parser = argparse.ArgumentParser(prog="python -m bench faults", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often each fault is injected")
     options = parser.parse_args()
     where = describe_machine()
     started = time.monotonic()
-    made = table(measure(options.rounds))
+    outcomes = measure(options.rounds)
+    made = table(outcomes)
     took = f"{(time.monotonic() - started) / options.rounds:.0f} s a round"
     print(made)
     before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
     PAGE.write_text(f"{before}{BEGIN}\n{made}\n\nOn {where}; {took}.\n\n{END}{after}", "utf-8")
+    everything = [run for runs in outcomes.values() for run in runs]
+    figures = {
+        "bench": "faults",
+        "injected": len(everything),
+        "rows_lost": sum(run.lost for run in everything),
+        "computed_twice": sum(run.computed_twice for run in everything),
+        "heal_s": {name: [round(run.heal_s, 2) for run in runs] for name, runs in outcomes.items()},
+        "machine": where,
+    }
+    print(json.dumps(figures))

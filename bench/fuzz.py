@@ -39,6 +39,10 @@ def main() -> None:
         "requests": len(bodies.seconds) + len(heads.seconds),
         "server_errors": _server_errors(bodies) + _server_errors(heads),
         "untouched": untouched,
+        "answers_by_status": {
+            str(status): count
+            for status, count in sorted((bodies.statuses + heads.statuses).items())
+        },
         "p99_ms": round(bodies.quantile(0.99) * 1000, 1),
         "service_peak_mb": round(peak_bytes / 2**20),
     }

@@ -198,6 +198,10 @@ def main() -> None:
         "ratio": ratio(1, "wall_s"),
         "ratio_cpu": ratio(1, "cpu_s"),
         "ratio_two_threads": ratio(2, "wall_s"),
+        "one_thread_ms": {
+            way: {stage: round(median_ms(runs, "wall_s", stage), 1) for stage in runs[0].wall_s}
+            for way, runs in results[1].items()
+        },
         "size_ratio": round(len(png) / len(results[1][ANCESTOR][0].png), 3),
         "size_ratio_of_same_pixels": round(len(png) / len(by_default.getvalue()), 3),
         "machine": where,

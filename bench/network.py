@@ -151,6 +151,10 @@ def main() -> None:
                 "ratio": round(ratios[1, "cpu_s"], 3),
                 "ratio_two_threads": round(ratios[2, "wall_s"], 3),  # of wall time
                 "max_alpha_difference": difference,
+                "wall_s": {
+                    kind: {str(n): round(median(results[n][kind], "wall_s"), 2) for n in results}
+                    for kind in (OURS, PLAIN)
+                },
                 "peak_rss_mb": round(peak_of_ours),
                 "machine": where,
             }

@@ -38,11 +38,14 @@ def main() -> None:
         load.insert_rows(stack, image_ids, quietly=False)
         time.sleep(LATE_BY_S)
         load.upload(stack, late, jpegs)
-        while (rows := load.count_rows(stack)).get("pending") and (
-            time.perf_counter() - started < PATIENCE_S
-        ):
+        progress: list[tuple[float, int]] = [(0.0, 0)]
+        while True:
+            rows = load.count_rows(stack)
+            wall_s = time.perf_counter() - started
+            progress.append((round(wall_s, 2), rows.get("done", 0)))
+            if not rows.get("pending") or wall_s >= PATIENCE_S:
+                break
             time.sleep(0.25)
-        wall_s = time.perf_counter() - started
         metrics = load.metrics(stack)
         cpu_s = {
             name: seconds - cpu_before[name] for name, seconds in load.cpu_seconds(stack).items()
@@ -63,6 +66,7 @@ def main() -> None:
         "images_per_s": round(len(image_ids) / wall_s, 2),
         "idle_rss_mb": round(idle_rss_mb),
         "peak_rss_mb": round(peak_rss_mb),
+        "done_after_s": progress,
         "machine": where,
     }
     print(json.dumps(figures))

@@ -354,6 +354,11 @@ def main() -> None:
             max(percentile_ms(storm.health_s, 99) for storm in (flat, batched)), 1
         ),
         "added_latency_p50_ms": round(idle["added"], 2),
+        "images_per_s": {
+            "the device's ideal": [round(s.profile.ideal_per_s, 2) for s in (flat, batched)],
+            "ours": [round(s.images_per_s, 2) for s in (flat, batched)],
+            "ancestor": [round(ancestor_per_s, 2)],
+        },
         "peak_rss_mb": round(max(flat.peak_rss_mb, batched.peak_rss_mb)),
         "machine": where,
     }
