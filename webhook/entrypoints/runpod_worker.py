@@ -19,6 +19,7 @@ from webhook.hasura.protocol import parse_input
 from webhook.pipeline import Service, remove_background
 from webhook.settings import JobSettings, load_job_settings
 from webhook.telemetry import configure_logging, log
+from webhook.tracing import span
 
 _SDK_LEVELS = {"warning": "WARN"}  # the others have our names
 
@@ -66,7 +67,7 @@ def _do_jobs(settings: JobSettings, portal: BlockingPortal) -> None:
 
 async def _answer(job: Mapping[str, Any], service: Service) -> dict[str, str]:
     """Do a job. A failure is a text: of an exception the SDK would send the traceback."""
-    with bound_contextvars(trigger="runpod", job_id=job["id"]):
+    with bound_contextvars(trigger="runpod", job_id=job["id"]), span("RunPod job"):
         try:
             request = parse_input(job["input"])
             bind_contextvars(image_id=request.image_id)
