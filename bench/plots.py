@@ -12,18 +12,19 @@ from matplotlib.figure import Figure
 Figures = Mapping[str, Any]
 OURS, THEIRS, THIRD = "#1f6feb", "#9aa4b2", "#e3a008"
 _STAGES = {"decode": OURS, "prepare": THIRD, "compose": "#7d5bd0", "render": "#7d5bd0"}
-_STYLE = {
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "bench",  # the same figures, the same file
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 def draw(figures: Figures, target: Path) -> None:
     """Draw the figures of the benchmark that they name, as SVG."""
-    with rc_context(_STYLE):
+    with rc_context(
+        {
+            "svg.fonttype": "none",  # text stays text
+            "svg.hashsalt": "bench",  # the same figures, the same file
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    ):
         figure = Figure(figsize=(7.2, 2.8), layout="constrained")
         PLOTS[figures["bench"]](figure.subplots(), figures)
         figure.savefig(target, format="svg", metadata={"Date": None})
@@ -31,7 +32,7 @@ def draw(figures: Figures, target: Path) -> None:
 
 def image_path(axes: Axes, figures: Figures) -> None:
     """Milliseconds of each stage, in one bar for each way."""
-    named = set()
+    named: set[str] = set()
     for way, stages in figures["one_thread_ms"].items():
         left = 0.0
         for stage, ms in stages.items():

@@ -33,8 +33,3 @@ def test_a_quote_stands_in_the_file_named_last_before_it(before: str, quote: str
 def test_every_document_that_a_frontend_sends_is_explained() -> None:
     for name in ("insert_image", "watch_images", "remove_background", "find_cutout"):
         assert f"(../graphql/{name}.graphql)" in GUIDE
-
-
-def test_its_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", GUIDE):
-        assert (ROOT / "docs" / target).exists(), target
