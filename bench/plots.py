@@ -13,18 +13,18 @@ Figures = Mapping[str, Any]
 OURS, THEIRS, THIRD = "#1f6feb", "#9aa4b2", "#e3a008"
 _STAGES = {"decode": OURS, "prepare": THIRD, "compose": "#7d5bd0", "render": "#7d5bd0"}
 
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "bench",  # the same figures, the same file
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
 
 def draw(figures: Figures, target: Path) -> None:
     """Draw the figures of the benchmark that they name, as SVG."""
-    with rc_context(
-        {
-            "svg.fonttype": "none",  # text stays text
-            "svg.hashsalt": "bench",  # the same figures, the same file
-            "font.size": 9,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    ):
+    with rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 2.8), layout="constrained")
         PLOTS[figures["bench"]](figure.subplots(), figures)
         figure.savefig(target, format="svg", metadata={"Date": None})
