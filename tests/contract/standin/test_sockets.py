@@ -48,7 +48,7 @@ def jwt_engine(
         yield engine
 
 
-def token(user: str = "alice", *, key: str = KEY, lifetime_s: int = 60) -> str:
+def token(user: str = "alice", *, key: str = KEY, lifetime_s: int = 3600) -> str:
     claims = {
         "x-hasura-default-role": "user",
         "x-hasura-allowed-roles": ["user"],
