@@ -2,7 +2,6 @@
 
 import io
 import os
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import psycopg
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.machine import peak_rss_bytes
 from webhook.demo.entries import Entry
 from webhook.demo.samples import sample_photos
 from webhook.demo.stack import Stack, demo_stack
@@ -132,15 +132,4 @@ def cpu_seconds(stack: Stack) -> dict[str, float]:
 
 def peak_rss_mb(stack: Stack) -> float:
     """Return the service's largest resident size so far, in MB of 10^6 bytes."""
-    status = Path(f"/proc/{stack.service.process.pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024 / 1e6
-
-
-def machine() -> str:
-    """Describe what this runs on, and how busy it is."""
-    model = platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{(*names, model)[0]}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    return peak_rss_bytes(stack.service.process.pid) / 1e6

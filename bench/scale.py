@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bench import load
+from bench.machine import describe_machine
 from bench.throughput import deliver, difference, new_images
 from webhook.demo.stack import Stack
 
@@ -73,7 +74,7 @@ def main() -> None:
     options = parser.parse_args()
 
     jpegs = load.photographs(MEGAPIXELS)
-    where = load.machine()
+    where = describe_machine()
     print(
         f"{1000 * DEVICE_S:g} ms per image and device, pictures of {MEGAPIXELS} MP, {IN_FLIGHT} "
         f"deliveries in flight; on {where}"

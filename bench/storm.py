@@ -10,6 +10,7 @@ import time
 import uuid
 
 from bench import load
+from bench.machine import describe_machine
 
 MEGAPIXELS = 2
 DEVICE_S = 0.06  # for each image, batches gain nothing
@@ -25,7 +26,7 @@ def main() -> None:
     options = parser.parse_args()
 
     jpegs = load.photographs(MEGAPIXELS)
-    where = load.machine()
+    where = describe_machine()
     image_ids = [str(uuid.uuid4()) for _ in range(options.rows)]
     late = image_ids[:: round(1 / options.late)] if options.late else []
     in_time = sorted(set(image_ids) - set(late))

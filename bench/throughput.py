@@ -24,7 +24,9 @@ import torch
 from PIL import Image
 
 from bench import load
+from bench.machine import describe_machine
 from bench.simulated_service import NETWORK_PX, SleepingNetwork, simulated_model
+from tests.bodies import event_body
 from webhook.demo.stack import Stack
 from webhook.domain import RemovalResult
 from webhook.entrypoints.http_app import EVENT_PATH
@@ -103,18 +105,6 @@ class HealthProbe(threading.Thread):
         self.join()
 
 
-def delivery(image_id: str) -> dict[str, Any]:
-    """Return what Hasura posts for a new row."""
-    return {
-        "id": str(uuid.uuid4()),
-        "created_at": "2026-01-01T00:00:00",
-        "table": {"schema": "public", "name": "images"},
-        "trigger": {"name": "images_remove_background"},
-        "event": {"op": "INSERT", "data": {"old": None, "new": {"id": image_id}}},
-        "delivery_info": {"current_retry": 0, "max_retries": 5},
-    }
-
-
 def new_images(stack: Stack, count: int, jpegs: Sequence[bytes]) -> list[str]:
     """Make rows with their sources; nothing is delivered by itself."""
     image_ids = [str(uuid.uuid4()) for _ in range(count)]
@@ -137,7 +127,7 @@ async def deliver(
         async def work() -> None:
             for image_id in todo:
                 started = time.perf_counter()
-                answer = await client.post(EVENT_PATH, json=delivery(image_id))
+                answer = await client.post(EVENT_PATH, json=event_body(image_id))
                 times.append((started, time.perf_counter()))
                 if answer.json().get("status") != "done":
                     raise SystemExit(f"a delivery failed: {answer.status_code} {answer.text}")
@@ -152,7 +142,7 @@ def deliver_one_by_one(stack: Stack, image_ids: Sequence[str]) -> list[float]:
     headers = {SECRET_HEADER: stack.webhook_secret}
     seconds = []
     for image_id in image_ids:
-        body = json.dumps(delivery(image_id))
+        body = json.dumps(event_body(image_id))
         started = time.perf_counter()
         connection.request("POST", EVENT_PATH, body, headers)
         answer = connection.getresponse().read()
@@ -326,7 +316,7 @@ def main() -> None:
 
     jpegs = load.photographs(MEGAPIXELS)
     size_mb = statistics.mean(map(len, jpegs)) / 1e6
-    where = load.machine()
+    where = describe_machine()
     print(
         f"{len(jpegs)} sample photographs of scikit-image and scikit-learn, enlarged to "
         f"{MEGAPIXELS} MP with a sensor's grain, JPEGs of {size_mb:.1f} MB; {IN_FLIGHT} deliveries "

@@ -17,8 +17,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.bodies import event_body
 from tests.e2e.conftest import User
-from tests.e2e.test_refusals import ROCKET, event_body
+from tests.e2e.test_refusals import ROCKET
 from webhook.demo.processes import (
     ServerProcess,
     clean_environment,

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.bodies import event_body
 from tests.e2e.conftest import User
 from webhook.demo.samples import sample_photos
 from webhook.demo.stack import Stack
@@ -17,22 +18,6 @@ from webhook.demo.stack import Stack
 ROCKET = sample_photos()[3]
 Post = Callable[..., httpx2.Response]
 DOORS = ["/actions/remove-background", "/events/images", "/runsync"]
-
-
-def event_body(image_id: Any, **changes: Any) -> dict[str, Any]:
-    return {
-        "id": str(uuid.uuid4()),
-        "created_at": "2026-11-22T14:00:00.123456",
-        "table": {"schema": "public", "name": "images"},
-        "trigger": {"name": "images_remove_background"},
-        "event": {
-            "op": "INSERT",
-            "data": {"old": None, "new": {"id": image_id}},
-            "session_variables": None,
-            "trace_context": None,
-        },
-        "delivery_info": {"current_retry": 0, "max_retries": 5},
-    } | changes
 
 
 def only_error(answer: dict[str, Any]) -> tuple[str, str]:

@@ -12,8 +12,9 @@ import httpx2
 import pytest
 from PIL import ExifTags, Image
 
+from tests.bodies import event_body
 from tests.e2e.conftest import User
-from tests.e2e.test_refusals import ROCKET, event_body
+from tests.e2e.test_refusals import ROCKET
 from webhook.demo.stack import Stack, demo_stack
 
 PREVIOUS = "the-secret-of-last-month-1f9c"

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from bench import load
-from tests.e2e.test_refusals import event_body
+from tests.bodies import event_body
 from webhook.demo.samples import sample_photos
 from webhook.demo.stack import Stack
 

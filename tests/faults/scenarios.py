@@ -3,13 +3,13 @@
 import json
 import signal
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from tests.bodies import event_body
 from tests.faults.neighbourhood import Neighbourhood, computed_by, wait_for
 from tests.faults.proxy import Fault
 
@@ -240,15 +240,9 @@ def outage_over(house: Neighbourhood) -> Outcome:
 def delivery(
     image_id: str, created_at: str | None = None, current_retry: int = 0
 ) -> dict[str, Any]:
-    """Return an event's body."""
-    return {
-        "id": str(uuid.uuid4()),
-        "created_at": created_at,
-        "table": {"schema": "public", "name": "images"},
-        "trigger": {"name": "images_remove_background"},
-        "event": {"op": "INSERT", "data": {"old": None, "new": {"id": image_id}}},
-        "delivery_info": {"current_retry": current_retry, "max_retries": 2},
-    }
+    """Return the body of a delivery; as many retries as the tests' metadata allows."""
+    info = {"current_retry": current_retry, "max_retries": 2}
+    return event_body(image_id, created_at=created_at, delivery_info=info)
 
 
 DOWN, LATE = "storage-unavailable", "deadline-exceeded"

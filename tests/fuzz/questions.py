@@ -8,6 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.bodies import event_body
+
 DOORS = ("/actions/remove-background", "/events/images", "/runsync")
 _TOKEN = st.text("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=30)
 _HEADER_VALUE = st.text(
@@ -40,19 +42,7 @@ def _honest(image_id: Any) -> list[dict[str, Any]]:
             "session_variables": {"x-hasura-role": "user", "x-hasura-user-id": "u1"},
             "request_query": None,
         },
-        {
-            "id": str(uuid.UUID(int=1)),
-            "created_at": "2026-11-22T14:00:00.123456",
-            "table": {"schema": "public", "name": "images"},
-            "trigger": {"name": "images_remove_background"},
-            "event": {
-                "op": "INSERT",
-                "data": {"old": None, "new": {"id": image_id}},
-                "session_variables": None,
-                "trace_context": None,
-            },
-            "delivery_info": {"current_retry": 0, "max_retries": 5},
-        },
+        event_body(image_id, id=str(uuid.UUID(int=1))),
         {"input": {"id": image_id, "model": "embedded"}},
     ]
 
