@@ -57,8 +57,9 @@ class Platform(ThreadingHTTPServer):
 
     def take(self, count: int) -> list[dict[str, Any]]:
         """Return the next jobs, as soon as there is one."""
+        jobs: list[dict[str, Any]] = []
         try:
-            jobs = [self.queue.get(timeout=_POLL_S)]
+            jobs.append(self.queue.get(timeout=_POLL_S))
             while len(jobs) < count:
                 jobs.append(self.queue.get_nowait())
         except Empty:
