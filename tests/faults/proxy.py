@@ -45,7 +45,7 @@ class FaultProxy:
         self._fault: Fault | None = None
         self._connections: dict[asyncio.StreamWriter, asyncio.Task[Any] | None] = {}
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.port = 0
         self._call(self._listen())
