@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.fakes import FakeNetwork
 from webhook.domain import ModelIdentity
 from webhook.errors import ConfigurationError, DeviceOutOfMemory, InferenceFailed
 from webhook.segmentation.device import Device, choose_device
@@ -10,21 +11,6 @@ from webhook.segmentation.segmenter import predict
 from webhook.segmentation.weights import LoadedModel
 
 CPU = Device(torch.device("cpu"), torch.float32)
-
-
-class SmallMemory(nn.Module):
-    """A network on a device with room for a few images, as torch tells it."""
-
-    def __init__(self, room: int) -> None:
-        super().__init__()
-        self.room = room
-        self.batches: list[int] = []
-
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        self.batches.append(len(pixel_values))
-        if len(pixel_values) > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return pixel_values.mean(dim=1, keepdim=True)
 
 
 class NoNumbers(nn.Module):
@@ -41,19 +27,19 @@ def shades(*levels: int) -> torch.Tensor:
 
 
 def test_a_batch_that_does_not_fit_is_run_in_halves_and_keeps_its_order() -> None:
-    network = SmallMemory(room=2)
+    network = FakeNetwork(room=2)
     alphas = predict(shades(0, 50, 100, 150, 200), loaded(network))
     assert network.batches == [5, 2, 3, 1, 2]
     means = [alpha.mean() for alpha in alphas]
     assert means == sorted(means)
-    singles = [predict(shades(level), loaded(SmallMemory(1)))[0] for level in (0, 200)]
+    singles = [predict(shades(level), loaded(FakeNetwork(room=1)))[0] for level in (0, 200)]
     assert np.array_equal(alphas[0], singles[0])
     assert np.array_equal(alphas[-1], singles[1])
 
 
 def test_a_single_image_that_does_not_fit_asks_for_a_retry() -> None:
     with pytest.raises(DeviceOutOfMemory):
-        predict(shades(0), loaded(SmallMemory(room=0)))
+        predict(shades(0), loaded(FakeNetwork(room=0)))
 
 
 def test_an_overflow_in_half_precision_is_no_matte() -> None:

@@ -1,5 +1,4 @@
 import asyncio
-import time
 
 import numpy as np
 import pytest
@@ -7,6 +6,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from tests.fakes import FakeNetwork
 from webhook.domain import ModelIdentity
 from webhook.errors import ConfigurationError, InferenceFailed, ModelNotAllowed
 from webhook.segmentation.device import Device
@@ -16,11 +16,10 @@ from webhook.segmentation.weights import LoadedModel, load_model
 CPU = Device(torch.device("cpu"), torch.float32)
 
 
-class Brightness(nn.Module):
-    """Logits that follow the brightness of the input: a network one can see through."""
+class FakeGpu(Device):
+    """A processor that gains from batches."""
 
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        return pixel_values.mean(dim=1, keepdim=True)
+    gains_from_batches = True
 
 
 class Broken(nn.Module):
@@ -38,7 +37,7 @@ def segmenter(**networks: nn.Module) -> TorchSegmenter:
 
 
 async def test_a_matte_has_the_networks_size_and_the_sigmoids_values() -> None:
-    service = segmenter(bright=Brightness())
+    service = segmenter(bright=FakeNetwork())
     rgb = np.full((5, 9, 3), 255, np.uint8)
     model = service.identify(None)
     alpha = await service.segment(service.prepare(rgb, model), model)
@@ -51,7 +50,7 @@ async def test_a_matte_has_the_networks_size_and_the_sigmoids_values() -> None:
 
 
 def test_the_first_model_is_the_default_and_others_must_be_named() -> None:
-    service = segmenter(first=Brightness(), second=Brightness())
+    service = segmenter(first=FakeNetwork(), second=FakeNetwork())
     assert service.identify(None).name == "first"
     assert service.identify("second").name == "second"
 
@@ -59,7 +58,7 @@ def test_the_first_model_is_the_default_and_others_must_be_named() -> None:
 @pytest.mark.parametrize("name", ["third", "", "FIRST", "../first"])
 def test_a_model_outside_the_allow_list_is_refused(name: str) -> None:
     with pytest.raises(ModelNotAllowed, match="first"):
-        segmenter(first=Brightness()).identify(name)
+        segmenter(first=FakeNetwork()).identify(name)
 
 
 async def test_a_failing_network_is_an_error_of_ours() -> None:
@@ -70,22 +69,6 @@ async def test_a_failing_network_is_an_error_of_ours() -> None:
         await service.segment(prepared, model)
 
 
-class SmallDevice(nn.Module):
-    """A GPU, as far as the batcher can tell, with room for some images."""
-
-    def __init__(self, room: int) -> None:
-        super().__init__()
-        self.room = room
-        self.batches: list[int] = []
-
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        self.batches.append(len(pixel_values))
-        time.sleep(0.05)
-        if len(pixel_values) > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return torch.zeros(len(pixel_values), 1, 16, 16)
-
-
 async def segment_together(service: TorchSegmenter, count: int) -> None:
     model = service.identify(None)
     prepared = service.prepare(np.zeros((4, 4, 3), np.uint8), model)
@@ -93,9 +76,9 @@ async def segment_together(service: TorchSegmenter, count: int) -> None:
 
 
 async def test_the_size_of_batch_that_fits_is_remembered() -> None:
-    network = SmallDevice(room=2)
-    elsewhere = Device(torch.device("meta"), torch.float32)
-    loaded = LoadedModel(ModelIdentity("small", "r1", "none"), network, 16, elsewhere)
+    network = FakeNetwork(room=2)
+    gpu = FakeGpu(torch.device("cpu"), torch.float32)
+    loaded = LoadedModel(ModelIdentity("small", "r1", "float32"), network, 16, gpu)
     service = TorchSegmenter({"small": loaded}, max_batch_size=4)
     await segment_together(service, 9)
     assert network.batches == [4, 2, 2, 2, 2, 1]
@@ -103,7 +86,7 @@ async def test_the_size_of_batch_that_fits_is_remembered() -> None:
 
 
 async def test_the_processor_takes_one_image_at_a_time() -> None:
-    network = SmallDevice(room=1)
+    network = FakeNetwork(room=1)
     loaded = LoadedModel(ModelIdentity("cpu", "r1", "float32"), network, 16, CPU)
     service = TorchSegmenter({"cpu": loaded}, max_batch_size=8)
     await service.warm_up()
@@ -115,7 +98,7 @@ async def test_the_processor_takes_one_image_at_a_time() -> None:
 def test_shrinking_is_the_model_cards() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8)
     card = Image.fromarray(rgb).resize((16, 16), Image.Resampling.BILINEAR)
-    loaded = LoadedModel(ModelIdentity("m", "r1", "float32"), Brightness(), 16, CPU)
+    loaded = LoadedModel(ModelIdentity("m", "r1", "float32"), FakeNetwork(), 16, CPU)
     shrunk = shrink(rgb, loaded)[0].permute(1, 2, 0).numpy()
     difference = np.abs(shrunk.astype(int) - np.asarray(card).astype(int))
     assert difference.max() <= 1
@@ -124,7 +107,7 @@ def test_shrinking_is_the_model_cards() -> None:
 
 def test_alpha_plays_no_part_in_shrinking() -> None:
     rgba = np.random.default_rng(0).integers(0, 256, (300, 200, 4), np.uint8)
-    loaded = LoadedModel(ModelIdentity("m", "r1", "float32"), Brightness(), 16, CPU)
+    loaded = LoadedModel(ModelIdentity("m", "r1", "float32"), FakeNetwork(), 16, CPU)
     rgb = np.ascontiguousarray(rgba[:, :, :3])
     assert torch.equal(shrink(rgba, loaded), shrink(rgb, loaded))
 
