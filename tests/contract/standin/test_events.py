@@ -263,6 +263,16 @@ def test_two_engines_on_one_database_deliver_once(
     assert len(ids) == len(set(ids)) == 150
 
 
+def stop_in_delivery(engine: Engine, fake_webhook: FakeWebhook, delay_s: float) -> str:
+    """Stop the engine while the webhook, so slow, has an event; return the id of its row."""
+    fake_webhook.script(PATH, answering({}), delay_s=delay_s)
+    image_id = insert(engine)
+    fake_webhook.wait_for(PATH, 1)
+    engine.process.stop()
+    assert engine.process.process.returncode == 0
+    return image_id
+
+
 def test_a_stopping_engine_finishes_what_it_delivers(
     project: Project,
     start_engine: StartEngine,
@@ -270,11 +280,7 @@ def test_a_stopping_engine_finishes_what_it_delivers(
     fake_webhook: FakeWebhook,
 ) -> None:
     engine = start_engine(project, new_database())
-    fake_webhook.script(PATH, answering({}), delay_s=0.7)
-    image_id = insert(engine)
-    fake_webhook.wait_for(PATH, 1)
-    engine.process.stop()
-    assert engine.process.process.returncode == 0
+    image_id = stop_in_delivery(engine, fake_webhook, delay_s=0.7)
     assert wait_for_log(engine, image_id, "delivered")["locked"] is None
 
 
@@ -285,11 +291,7 @@ def test_a_stopping_engine_unlocks_what_takes_too_long(
     fake_webhook: FakeWebhook,
 ) -> None:
     engine = start_engine(project, new_database(), HASURA_GRAPHQL_GRACEFUL_SHUTDOWN_TIMEOUT="1")
-    fake_webhook.script(PATH, answering({}), delay_s=3)
-    image_id = insert(engine)
-    fake_webhook.wait_for(PATH, 1)
-    engine.process.stop()
-    assert engine.process.process.returncode == 0
+    image_id = stop_in_delivery(engine, fake_webhook, delay_s=3)
     event = wait_for_log(engine, image_id, "NOT delivered")
     assert (event["locked"], event["tries"]) == (None, 0)
 
