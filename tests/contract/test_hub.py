@@ -6,13 +6,13 @@ import re
 import subprocess
 import sys
 import termios
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests.serving import serving
 from webhook.segmentation.checkpoints import CHECKPOINTS
 
 ROOT = Path(__file__).parents[2]
@@ -51,12 +51,8 @@ class FakeHub(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub() -> Iterator[str]:
     FakeHub.asked = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), FakeHub) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), FakeHub)) as url:
+        yield url
 
 
 def pull(

@@ -10,6 +10,8 @@ from queue import Empty, Queue
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.serving import serving
+
 API_KEY = "a-key-of-the-platform"
 _POLL_S = 0.5  # the platform's own long poll takes up to 90 s
 
@@ -112,11 +114,6 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def platform() -> Iterator[Platform]:
     """Run it in a thread."""
-    with Platform() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Platform()
+    with serving(server):
+        yield server

@@ -3,10 +3,9 @@
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from moto.server import ThreadedMotoServer
 from tests.contract.standin import engine as standin
 from tests.contract.test_security import policy
 from tests.e2e.conftest import User
+from tests.serving import serving
 from webhook.demo.processes import clean_environment, free_port
 from webhook.demo.stack import Stack
 from webhook.entrypoints.cli import main
@@ -323,27 +323,29 @@ def test_an_s3_that_keeps_no_conditions_is_told_and_left_clean(
     server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()
     s3 = f"http://127.0.0.1:{port}"
-    with forwarding(s3, dropped=("if-match",)) as url:
-        kept = boto3.client(
-            "s3",
-            endpoint_url=s3,
-            aws_access_key_id="key",
-            aws_secret_access_key="secret",
-            region_name="us-east-1",
-        )
-        with closing(kept):
-            kept.create_bucket(Bucket=stack.bucket)
-            kept.put_object(Bucket=stack.bucket, Key="ogs/12", Body=b"image")
-            failures = doctor.failures(AWS_ENDPOINT_URL_S3=url)
-            listed = kept.list_objects_v2(Bucket=stack.bucket)["Contents"]
-    server.stop()
+    kept = boto3.client(
+        "s3",
+        endpoint_url=s3,
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        region_name="us-east-1",
+    )
+    with ExitStack() as cleanup:
+        cleanup.callback(server.stop)
+        cleanup.enter_context(closing(kept))
+        url = cleanup.enter_context(forwarding(s3, dropped=("if-match",)))
+        kept.create_bucket(Bucket=stack.bucket)
+        kept.put_object(Bucket=stack.bucket, Key="ogs/12", Body=b"image")
+        failures = doctor.failures(AWS_ENDPOINT_URL_S3=url)
+        listed = kept.list_objects_v2(Bucket=stack.bucket)["Contents"]
     assert list(failures) == ["S3 conditions"]
     assert "ignores If-Match" in failures["S3 conditions"]
     assert [item["Key"] for item in listed] == ["ogs/12"]
 
 
-@contextmanager
-def forwarding(target: str, ahead_s: float = 0, dropped: tuple[str, ...] = ()) -> Iterator[str]:
+def forwarding(
+    target: str, ahead_s: float = 0, dropped: tuple[str, ...] = ()
+) -> AbstractContextManager[str]:
     """Stand before a server: date its answers by a clock that is wrong, drop some headers."""
     hidden = (*dropped, "host", "accept-encoding", "expect")
 
@@ -366,12 +368,7 @@ def forwarding(target: str, ahead_s: float = 0, dropped: tuple[str, ...] = ()) -
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Forward) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    return serving(ThreadingHTTPServer(("127.0.0.1", 0), Forward))
 
 
 @pytest.mark.parametrize(("ahead_s", "told"), [(7200, "s behind"), (-7200, "s ahead of")])

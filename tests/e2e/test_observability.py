@@ -2,7 +2,6 @@
 
 import json
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,6 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.bodies import event_body
 from tests.e2e.conftest import User
 from tests.e2e.test_refusals import ROCKET
+from tests.serving import serving
 from webhook.demo.processes import (
     ServerProcess,
     clean_environment,
@@ -90,13 +90,8 @@ def running_peer(engine_url: str, port: int = 0) -> Iterator[Peer]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        peer.url = f"http://127.0.0.1:{server.server_port}"
+    with serving(ThreadingHTTPServer(("127.0.0.1", port), Handler)) as peer.url:
         yield peer
-        server.shutdown()
-        thread.join()
 
 
 @dataclass
