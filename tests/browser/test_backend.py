@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx2
 import pytest
 
+from tests.serving import serving
 from webhook.demo.backend.photos import MAX_UPLOAD_BYTES
+from webhook.demo.processes import free_port, wait_until_ready
+from webhook.demo.stack import Stack, python_server, says_ok
 
 
 @pytest.fixture
@@ -108,6 +112,51 @@ def test_urls_of_an_image_are_for_its_owner(visitor: httpx2.Client, page_url: st
     with new_visitor(page_url) as other:
         answer = other.get(path)
     assert (answer.status_code, answer.json()["code"]) == (404, "image-not-found")
+
+
+@contextmanager
+def backend_beside(hasura_url: str, stack: Stack) -> Iterator[str]:
+    """Serve the page with another Hasura; the bucket lets pages of the first one in as before."""
+    port = free_port()
+    server = python_server(
+        "The backend",
+        ["-m", "webhook.demo.backend", "--port", str(port)],
+        stack.folder / "backend-beside.log",
+        {
+            "HASURA_GRAPHQL_ENDPOINT": hasura_url,
+            "JWT_KEY": stack.jwt_key,
+            "S3_BUCKET": stack.bucket,
+            **stack.s3.environment(),
+        },
+    )
+    url = f"http://127.0.0.1:{port}"
+    with server.running():
+        wait_until_ready(says_ok(f"{url}/"), server)
+        yield url
+
+
+def test_an_answer_of_hasura_without_data_is_told_as_an_outage(stack: Stack) -> None:
+    answers = ['{"data": null, "errors": [{}]}', '{"errors": [{}]}', "[]", "<html>"]
+
+    class FakeHasura(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(left.pop().encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    left = answers.copy()
+    with (
+        serving(ThreadingHTTPServer(("127.0.0.1", 0), FakeHasura)) as hasura_url,
+        backend_beside(hasura_url, stack) as url,
+        new_visitor(url) as visitor,
+    ):
+        for _ in answers:
+            answer = visitor.get("/api/images/6f1f6a55-8b5c-4f6a-9d0e-0d4a4f6f7a01")
+            assert (answer.status_code, answer.json()["code"]) == (502, "hasura-unavailable")
+    assert left == []
 
 
 def test_the_page_allows_only_its_own_scripts(page_url: str) -> None:

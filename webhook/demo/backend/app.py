@@ -80,7 +80,7 @@ def create_app(
         try:
             answer = await hasura.post("/v1/graphql", json=request_body, headers=headers)
             row = answer.json()["data"]["images_by_pk"]
-        except (httpx2.HTTPError, ValueError, KeyError) as error:
+        except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
             raise _Refused(502, "hasura-unavailable", "Hasura gives no answer.") from error
         if row is None:
             raise _Refused(404, "image-not-found", "There is no such image of yours.")
