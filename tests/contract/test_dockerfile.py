@@ -129,6 +129,17 @@ def test_the_command_line_answers(image: Image) -> None:
     assert "serve" in finished.stdout
 
 
+def test_the_demo_that_is_left_out_is_told_in_one_line(image: Image) -> None:
+    command = [*image.entrypoint, "demo", "--once"]
+    finished = subprocess.run(
+        command, cwd=image.here, env=image.environment(), capture_output=True, text=True
+    )
+    assert (finished.returncode, finished.stdout) == (2, "")
+    (line,) = finished.stderr.splitlines()
+    assert "there is no webhook.demo." in line
+    assert "make demo" in line
+
+
 def test_the_service_starts_is_healthy_writes_nothing_and_stops(
     image: Image, tmp_path: Path
 ) -> None:

@@ -190,10 +190,17 @@ def _pull(model: str, folder: Path | None) -> int:
 
 
 def _demo(*, once: bool, entry: str) -> int:
-    from webhook.demo import DemoError
-    from webhook.demo.entries import ENTRIES
-    from webhook.demo.showcase import run_demo
-
+    try:
+        from webhook.demo import DemoError
+        from webhook.demo.entries import ENTRIES
+        from webhook.demo.showcase import run_demo
+    except ModuleNotFoundError as exc:
+        print(
+            f"The demo can't run here: there is no {exc.name}. It runs in a checkout of the "
+            "repository, with the packages that `make demo` installs.",
+            file=sys.stderr,
+        )
+        return 2
     try:
         return run_demo(once=once, entry=ENTRIES[entry])
     except DemoError as exc:
