@@ -14,7 +14,7 @@ from webhook.pipeline import ObjectStore, Rows, Service
 from webhook.segmentation.device import choose_device, compile_network
 from webhook.segmentation.segmenter import TorchSegmenter
 from webhook.segmentation.weights import LoadedModel, LocalModel, load_model
-from webhook.settings import JobSettings, Settings
+from webhook.settings import JobSettings, RowSettings
 from webhook.storage import S3Storage, open_client
 from webhook.telemetry import log
 from webhook.tracing import exporting
@@ -90,7 +90,7 @@ def open_store(settings: JobSettings) -> S3Storage:
     )
 
 
-def open_rows(settings: Settings) -> AbstractAsyncContextManager[HasuraClient]:
+def open_rows(settings: RowSettings) -> AbstractAsyncContextManager[HasuraClient]:
     """Keep a session with Hasura open; nothing is sent until the first call."""
     return open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret)
 

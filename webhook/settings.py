@@ -1,7 +1,6 @@
 """The only reader of the environment: frozen settings, all mistakes reported together."""
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -111,7 +110,7 @@ class JobSettings(BaseSettings):
         "webhook_secret",
         "webhook_secret_previous",
         "hasura_graphql_admin_secret",
-        check_fields=False,  # the first two are of the subclass
+        check_fields=False,  # the first two are of a subclass
     )
     @classmethod
     def _refuse_unsendable_secrets(cls, secret: SecretStr | None) -> SecretStr | None:
@@ -207,8 +206,8 @@ class JobSettings(BaseSettings):
         return None
 
 
-class Settings(JobSettings):
-    """What the webhook needs: the jobs' settings, Hasura always, and its own door."""
+class RowSettings(JobSettings):
+    """What the work on rows needs: the jobs' settings, and Hasura always."""
 
     hasura_graphql_endpoint: HttpUrl = Field(
         description="Base address of Hasura, as the Hasura CLI takes it"
@@ -216,6 +215,11 @@ class Settings(JobSettings):
     hasura_graphql_admin_secret: SecretStr = Field(
         description="Hasura's admin secret; always sent together with a role, never alone"
     )
+
+
+class Settings(RowSettings):
+    """What the webhook needs: the settings of its work on rows, and its own door."""
+
     webhook_secret: SecretStr = Field(
         description="What Hasura must send in the header `x-webhook-secret`; at least 16 characters"
     )
@@ -246,25 +250,31 @@ class Settings(JobSettings):
         return (self.webhook_secret,) if previous is None else (self.webhook_secret, previous)
 
 
-def load_settings(**given: Any) -> Settings:
+def load_settings() -> Settings:
     """Read the environment of a webhook.
-
-    Args:
-        given: Values that the entry decides, whatever the environment says; so it need not say
-            what an entry does without.
 
     Raises:
         ConfigurationError: something is missing or wrong; the message has a line for each.
     """
-    return _load(Settings, given)
+    return _load(Settings)
+
+
+def load_row_settings() -> RowSettings:
+    """Do as `load_settings`, for a command that works on rows and takes no calls."""
+    return _load(RowSettings)
 
 
 def load_job_settings(**given: Any) -> JobSettings:
-    """Do as `load_settings`, for an entry that serves no webhook."""
-    return _load(JobSettings, given)
+    """Do as `load_settings`, for an entry that may have no rows to write.
+
+    Args:
+        given: Values that the entry decides, whatever the environment says; so it need not say
+            what an entry does without.
+    """
+    return _load(JobSettings, **given)
 
 
-def _load(kind: type[_SETTINGS], given: Mapping[str, Any]) -> _SETTINGS:
+def _load(kind: type[_SETTINGS], **given: Any) -> _SETTINGS:
     try:
         return kind(**given)  # the environment gives the rest
     except ValidationError as exc:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from webhook.errors import ConfigurationError
-from webhook.settings import Settings, load_job_settings, load_settings
+from webhook.settings import Settings, load_job_settings, load_row_settings, load_settings
 
 GOOD = {
     "WEBHOOK_SECRET": "a-secret-of-24-characters",
@@ -191,6 +191,20 @@ def test_a_worker_needs_neither_a_secret_nor_hasura(environment: pytest.MonkeyPa
     environment.delenv("HASURA_GRAPHQL_ENDPOINT")
     environment.delenv("HASURA_GRAPHQL_ADMIN_SECRET")
     assert load_job_settings().hasura_graphql_admin_secret is None
+
+
+def test_the_work_on_rows_needs_hasura_but_no_door(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("WEBHOOK_SECRET")
+    environment.setenv("PORT", "many")
+    assert load_row_settings().graphql_url == "http://hasura:8080/v1/graphql"
+    environment.delenv("HASURA_GRAPHQL_ENDPOINT")
+    environment.delenv("HASURA_GRAPHQL_ADMIN_SECRET")
+    with pytest.raises(ConfigurationError) as caught:
+        load_row_settings()
+    assert [line.strip() for line in str(caught.value).splitlines()[1:]] == [
+        "HASURA_GRAPHQL_ENDPOINT: is not set",
+        "HASURA_GRAPHQL_ADMIN_SECRET: is not set",
+    ]
 
 
 @pytest.mark.parametrize("missing", ["HASURA_GRAPHQL_ENDPOINT", "HASURA_GRAPHQL_ADMIN_SECRET"])

@@ -6,7 +6,6 @@ What is left to do is read off the table and the bucket each time: there is no s
 import argparse
 import json
 import os
-import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from webhook.entrypoints.report import Report
     from webhook.inventory import Inventory
     from webhook.pipeline import Service
-    from webhook.settings import Settings
+    from webhook.settings import RowSettings
 
 _EXAMPLES = """\
 examples:
@@ -103,10 +102,9 @@ def run(options: argparse.Namespace) -> int:
 
 async def _backfill(options: argparse.Namespace, report: "Report") -> int:
     from webhook.entrypoints.work import default_concurrency
-    from webhook.settings import load_settings
+    from webhook.settings import load_row_settings
 
-    # Nobody can call this process: the secret is one that nobody knows.
-    settings = load_settings(webhook_secret=secrets.token_hex())
+    settings = load_row_settings()
     concurrency = options.concurrency or default_concurrency(settings)
     # Backfill may be half of all jobs, and here there are no others.
     settings = settings.model_copy(update={"max_jobs": 2 * concurrency})
@@ -134,7 +132,7 @@ async def _backfill(options: argparse.Namespace, report: "Report") -> int:
 
 @asynccontextmanager
 async def _opened(
-    options: argparse.Namespace, settings: "Settings"
+    options: argparse.Namespace, settings: "RowSettings"
 ) -> "AsyncIterator[tuple[Inventory, Service | None]]":
     """Open what is needed: to look alone, no model, unless to tell which cut-outs are its own."""
     from webhook.bootstrap import open_rows, open_service_on, open_store

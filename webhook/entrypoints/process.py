@@ -1,7 +1,6 @@
 """`process ID…`: do these images now, as the service would, and wait for the results."""
 
 import argparse
-import secrets
 from typing import TYPE_CHECKING
 
 from webhook.domain import RemovalRequest, RemovalResult
@@ -54,10 +53,9 @@ def run(options: argparse.Namespace) -> int:
 
 async def _process(image_ids: list[str], report: "Report") -> int:
     from webhook.entrypoints.work import default_concurrency, do_all, stream_of
-    from webhook.settings import load_settings
+    from webhook.settings import load_row_settings
 
-    # Nobody can call this process: the secret is one that nobody knows.
-    settings = load_settings(webhook_secret=secrets.token_hex())
+    settings = load_row_settings()
 
     from webhook.bootstrap import open_service
     from webhook.hasura.client import ROLE
