@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 import shlex
 import signal
 import time
@@ -20,7 +19,6 @@ from webhook.demo.samples import sample_photos
 from webhook.demo.stack import Stack
 
 ROCKET = sample_photos()[3]
-PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
 
 
 @pytest.fixture
@@ -246,11 +244,3 @@ def test_a_wrong_argument_is_refused(shell: Shell, argument: str) -> None:
     ended = shell.run(f"backfill {argument}")
     assert ended.status == 2
     assert f"argument {argument.split()[0]}: invalid" in ended.err
-
-
-def test_every_command_of_the_page_is_run_by_a_test() -> None:
-    tests = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
-    commands = re.findall(r"^python -m webhook (.+?)(?:  +#.*)?$", PAGE, re.MULTILINE)
-    assert len(commands) > 6
-    for command in commands:
-        assert f'"{command}' in tests or f"'{command}" in tests, command

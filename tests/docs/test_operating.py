@@ -1,0 +1,73 @@
+"""What the pages of operations, commands and models say to type, beside a stack that serves."""
+
+import uuid
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.contract.test_hub import FakeHub
+from tests.docs.terminal import Terminal
+from tests.e2e.conftest import User
+from tests.e2e.test_runpod import insert_without_event
+from tests.serving import serving
+from webhook.demo.samples import sample_photos
+from webhook.demo.stack import Stack
+
+PHOTO, OTHER_PHOTO = sample_photos()[3], sample_photos()[1]
+
+
+@pytest.fixture
+def user(terminal: Terminal, stack: Stack) -> User:
+    """Give the terminal the service's settings, and its table no rows."""
+    terminal.environment |= stack.settings
+    user = User(stack)
+    user.sql("DELETE FROM images")
+    return user
+
+
+def test_rows_that_are_older_than_the_trigger_are_done(terminal: Terminal, user: User) -> None:
+    image_ids = [str(uuid.uuid4()) for _ in range(2)]
+    for image_id in image_ids:
+        user.upload(image_id, PHOTO)
+        insert_without_event(user, image_id)
+    assert "--dry-run" in terminal.type("python -m webhook backfill --help")
+    terminal.environment["ID"] = image_ids[0]
+    said = terminal.type('python -m webhook process --json "$ID"')
+    assert f'"key": "img/{image_ids[0]}/trans.png"' in said
+    assert "1 done, 0 failed" in terminal.type("python -m webhook backfill")
+    assert user.row(image_ids[1])["status"] == "done"
+
+
+def test_cutouts_of_what_has_changed_are_counted_and_made_anew(
+    terminal: Terminal, user: User
+) -> None:
+    image_id = str(uuid.uuid4())
+    user.upload(image_id, PHOTO)
+    user.insert(image_id)
+    assert user.finished_row(image_id)["width"] == 640
+    user.upload(image_id, OTHER_PHOTO)
+    assert "stale" in terminal.type("python -m webhook backfill --stale --dry-run")
+    assert "1 done, 0 failed" in terminal.type("python -m webhook backfill --stale")
+    assert user.row(image_id)["width"] == 600
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["python -m webhook pull briaai/RMBG-2.0", "python -m webhook pull ZhengPeng7/BiRefNet"],
+)
+def test_weights_are_asked_for_at_the_hub(terminal: Terminal, command: str) -> None:
+    FakeHub.asked = []
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), FakeHub)) as url:
+        terminal.environment |= {"HF_ENDPOINT": url, "HF_HOME": str(terminal.folder / "cache")}
+        said = terminal.type(command, status=1)
+    assert "accept its licence" in said
+    assert any(command.rpartition(" ")[2] in path for path in FakeHub.asked)
+
+
+def test_weights_of_a_folder_are_verified(terminal: Terminal) -> None:
+    Path(terminal.folder, "FOLDER").mkdir()
+    Path(terminal.folder, "FOLDER", "model.safetensors").write_bytes(b"not what was published")
+    terminal.environment["HF_HOME"] = str(terminal.folder / "cache")
+    said = terminal.type("python -m webhook pull briaai/RMBG-2.0 --from FOLDER", status=1)
+    assert "is not the published file of briaai/RMBG-2.0" in said
