@@ -38,8 +38,9 @@ $(VENV)/.ready-%: requirements-%.txt $(VENV)/.ready
 demo: $(VENV)/.ready $(if $(ENTRY),$(VENV)/.ready-$(ENTRY))  ## Run the whole journey on embedded Postgres, S3 and model (ONCE=1: stop after the table; ENTRY=ray, ENTRY=runpod: in these engines)
 	@$(BIN)/python -m webhook demo $(if $(ONCE),--once) $(if $(ENTRY),--entry $(ENTRY))
 
+# Two files at a time: much of what is tested is waiting.
 test: check browser  ## Run the checks and every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 unit: $(VENV)/.ready  ## Run the fast tests
 	@$(BIN)/python -m pytest tests/unit
