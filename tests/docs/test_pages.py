@@ -52,9 +52,9 @@ def test_a_command_that_is_not_typed_is_in_the_pages(command: str) -> None:
 
 @pytest.mark.parametrize("target", ["check", "browser"])
 def test_the_tests_begin_with(target: str) -> None:
+    make = ["make", "--dry-run", "--no-print-directory"]
     of_the_tests, of_the_target = (
-        subprocess.check_output(["make", "--dry-run", name], cwd=ROOT, text=True)
-        for name in ("test", target)
+        subprocess.check_output([*make, name], cwd=ROOT, text=True) for name in ("test", target)
     )
     assert of_the_target in of_the_tests
 
