@@ -5,6 +5,7 @@ What is started, and with which settings, is up to the other modules of the demo
 
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -22,6 +23,9 @@ from webhook.demo import DemoError
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
 _LOG_TAIL_LINES = 12
 _POLL_S = 0.03
+# Below those that Linux gives to outgoing connections (32768 and up), each of which could take a
+# port between our look at it and the start of its server.
+_PORTS = range(11_000, 22_000)
 _PR_SET_PDEATHSIG = 1
 _ON_LINUX = sys.platform == "linux"
 # Loaded here because nothing may be loaded between fork and exec.
@@ -239,24 +243,21 @@ def free_ports(count: int, *, offset: int = 0) -> list[int]:
     """
     ports: list[int] = []
     with ExitStack() as held:
-        while len(ports) < count:
-            port = _hold_port(held, 0)
-            if port is None:
-                raise DemoError("no free port is left on 127.0.0.1")
-            twin_is_free = port + offset < 1 << 16 and _hold_port(held, port + offset) is not None
-            if offset == 0 or twin_is_free:
+        for port in secrets.SystemRandom().sample(_PORTS, len(_PORTS)):
+            if _is_held(held, port) and (offset == 0 or _is_held(held, port + offset)):
                 ports.append(port)
-    return ports
+            if len(ports) == count:
+                return ports
+    raise DemoError("no free port is left on 127.0.0.1")
 
 
-def _hold_port(held: ExitStack, port: int) -> int | None:
+def _is_held(held: ExitStack, port: int) -> bool:
     holder = held.enter_context(socket.socket())
     try:
         holder.bind(("127.0.0.1", port))
     except OSError:
-        return None
-    bound: int = holder.getsockname()[1]
-    return bound
+        return False
+    return True
 
 
 def _private(path: str, flags: int) -> int:
