@@ -103,10 +103,13 @@ bench-network: $(VENV)/.ready $(BENCH_VENV)/.ready  ## Measure the network again
 	@$(BENCH_VENV)/bin/python -m bench network --config $(CONFIG) --size $(SIZE) \
 		| $(BIN)/python -m bench report
 
+# Without what a CUDA build of torch brings: torch stands apart, and comes as the machine has it.
+WITHOUT_TORCH := --no-emit-package torch $(shell sed -n 's/^\(\(nvidia\|cuda\|triton\)[a-z0-9-]*\)[=\[].*/--no-emit-package \1/p' requirements-cuda.txt)
+
 lock: $(VENV)/.ready  ## Write the hashed requirements from the *.in files
 	@for name in requirements requirements-dev requirements-runpod requirements-ray; do \
-		$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-package torch \
-			--custom-compile-command 'make lock' $(FIND_LINKS) $$name.in -o $$name.txt; \
+		$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 $(WITHOUT_TORCH) \
+			--custom-compile-command 'make lock' $(FIND_LINKS) $$name.in -o $$name.txt || exit 1; \
 	done
 	@# torch as the image has it: the public wheels for CUDA, whatever PIP_FIND_LINKS holds.
 	@$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 \

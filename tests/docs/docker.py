@@ -1,7 +1,7 @@
 """A fake of Docker, for want of an engine; its flags are Docker's own.
 
 An image is made by following the Dockerfile, and runs as a process of this machine. Compose is the
-real one: it plans what it would do with an engine that answers, and has nothing yet.
+real one: it plans what it would do with an engine that answers, and runs nothing yet.
 """
 
 import argparse
@@ -11,11 +11,11 @@ import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NoReturn
 
 from tests.contract.dockerfile import follow
 from tests.serving import serving
 
-STATE = Path(os.environ.get("FAKES", ""))
 _VERSION = "1.50"
 
 
@@ -39,20 +39,20 @@ def main() -> None:
     running.add_argument("image")
     running.add_argument("command", nargs="*")
     running.set_defaults(do=run)
-    composing = commands.add_parser("compose")
-    composing.add_argument("arguments", nargs=argparse.REMAINDER)
-    composing.set_defaults(do=compose)
-    # Compose's flags come before its command, and argparse would take them for Docker's.
-    words = sys.argv[1:]
-    if words[:1] == ["compose"]:
-        words.insert(1, "--")
-    options = parser.parse_args(words)
+    if sys.argv[1:2] == ["compose"]:  # its flags are for itself to read
+        compose(sys.argv[2:])
+    options = parser.parse_args()
     options.do(options)
+
+
+def state() -> Path:
+    """Return where images and containers are."""
+    return Path(os.environ["FAKES"])
 
 
 def build(options: argparse.Namespace) -> None:
     """Make an image, as far as `follow` does."""
-    folder = STATE / "images" / options.tag
+    folder = state() / "images" / options.tag
     folder.mkdir(parents=True)
     image = follow(folder)[""]
     given = dict(argument.split("=", 1) for argument in options.build_arg)
@@ -60,13 +60,15 @@ def build(options: argparse.Namespace) -> None:
     for secret in options.secret:
         source = dict(part.split("=") for part in secret.split(","))["env"]
         assert os.environ[source], f"{source} is empty"
-    print(f"naming to {options.tag}", json.dumps(given))
+    named = [secret.partition("id=")[2].partition(",")[0] for secret in options.secret]
+    print(f"naming to {options.tag}")
+    print(json.dumps({**given, "secrets": named}))
 
 
 def run(options: argparse.Namespace) -> None:
     """Become the image's process."""
-    assert (STATE / "images" / options.image).is_dir(), "no such image"
-    folder = STATE / "containers"
+    assert (state() / "images" / options.image).is_dir(), "no such image"
+    folder = state() / "containers"
     folder.mkdir()
     image = follow(folder)[""]
     lines = options.env_file.read_text("utf-8").splitlines()
@@ -103,11 +105,10 @@ class _EmptyEngine(BaseHTTPRequestHandler):
         pass
 
 
-def compose(options: argparse.Namespace) -> None:
+def compose(arguments: list[str]) -> NoReturn:
     """Have Compose plan."""
     with serving(ThreadingHTTPServer(("127.0.0.1", 0), _EmptyEngine)) as url:
         environment = {**os.environ, "DOCKER_HOST": url.replace("http:", "tcp:")}
-        arguments = options.arguments[1:] if options.arguments[0] == "--" else options.arguments
         command = ["docker-compose", "--dry-run", "--ansi", "never", *arguments]
         sys.exit(subprocess.run(command, env=environment).returncode)
 

@@ -41,10 +41,12 @@ def folder() -> Path:
 
 def apply_migrations(options: argparse.Namespace, config: dict[str, str]) -> None:
     """Take the database's migrations over."""
+    assert options.endpoint, "there is no endpoint"
+    assert options.admin_secret, "there is no admin secret"
     source = Path(config["migrations_directory"], options.database_name)
     assert list(source.glob("*/up.sql")), f"there are no migrations for {options.database_name}"
     shutil.copytree(source, folder() / "migrations" / options.database_name)
-    print("migrations applied")
+    print(f"migrations applied at {options.endpoint}")
 
 
 def apply_metadata(_options: argparse.Namespace, config: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ PAGES = {
     if "node_modules" not in page.parts
 }
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-_PROGRAMS = "aws|cp|docker|hasura|kubectl|make|openssl|pip|pytest|serve"
+_PROGRAMS = "aws|cp|docker|hasura|kubectl|make|openssl|pip|serve"
 # A program in a sentence is not yet a command: it says what to do with it, too.
 _INLINE = re.compile(
     rf"(\w+=\S+ )*(({_PROGRAMS}) (?!…)\S|(\S*/)?python -m ((webhook|bench) \S|\w+\.\w))"

@@ -13,16 +13,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from tests.docs.pages import COMMANDS, ROOT
+from webhook.settings import Settings
 
 _FAKES = ("docker", "hasura")
 _PROGRAMS = Path(sys.executable).parent
 _PATIENCE_S = 90.0
-_NOT_COPIED = (".git", ".venv*", "node_modules", ".*_cache", ".hypothesis", "__pycache__")
+_NOT_COPIED = (
+    *(".git", ".venv*", "node_modules", ".*_cache", ".hypothesis", "__pycache__"),
+    *(".env", "demo-output", "cutouts"),
+)
 _LINKED = (".git", ".venv", "tests/browser/node_modules")  # used, and never written to
-_OF_THIS_RUN = ("MAKE", "MFLAGS", "PYTEST_", "VIRTUAL_ENV")
+_NOT_INHERITED = ("MAKE", "MFLAGS", "PYTEST_", "VIRTUAL_ENV", "DOCKER_", "COMPOSE_", "HF_")
 
 
 @dataclass
@@ -48,7 +52,9 @@ class Terminal:
             )
             (fakes / name).chmod(0o755)
         inherited = {
-            name: text for name, text in os.environ.items() if not name.startswith(_OF_THIS_RUN)
+            name: text
+            for name, text in os.environ.items()
+            if name.lower() not in Settings.model_fields and not name.startswith(_NOT_INHERITED)
         }
         path = f"{fakes}:{_PROGRAMS}:{os.environ['PATH']}"
         variables = {"PATH": path, "PYTHONPATH": str(copy), "FAKES": str(fakes), **environment}
@@ -61,7 +67,7 @@ class Terminal:
 
         `more` is what a test must add: a port that is free, a size that is small.
         """
-        finished = subprocess.run(
+        with subprocess.Popen(
             self._shell(command, more),
             cwd=self.folder,
             env=self.environment,
@@ -69,16 +75,20 @@ class Terminal:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=timeout_s,
-        )
-        assert finished.returncode == status, finished.stdout
-        assert "Traceback" not in finished.stdout, finished.stdout
+            start_new_session=True,
+        ) as process:
+            try:
+                said, _ = process.communicate(timeout=timeout_s)
+            finally:
+                kill_all_of(process)
+        assert process.returncode == status, said
+        assert "Traceback" not in said, said
         if command.startswith("export "):
-            *_, exported = finished.stdout.rpartition("\n--\n")
+            *_, exported = said.rpartition("\n--\n")
             self.environment |= dict(
                 line.split("=", 1) for line in exported.rstrip("\0").split("\0")
             )
-        return finished.stdout
+        return said
 
     @contextmanager
     def typing(self, command: str, *more: str) -> Iterator["Running"]:
@@ -101,7 +111,7 @@ class Terminal:
                 yield running
                 running.press_ctrl_c()
             finally:
-                running.kill()
+                kill_all_of(process)
 
     def _shell(self, command: str, more: tuple[str, ...]) -> list[str]:
         assert command in COMMANDS, "the documentation says something else"
@@ -123,15 +133,18 @@ class Running:
 
     def wait_for(self, words: str) -> str:
         """Wait until it has said something; return all that it said."""
-        self.wait_until(lambda: words in self.log.read_text("utf-8"))
-        return self.log.read_text("utf-8")
+        self.wait_until(lambda: words in self._said())
+        return self._said()
+
+    def _said(self) -> str:
+        return self.log.read_text("utf-8", "replace")  # it may be in the middle of a character
 
     def wait_until(self, is_so: Callable[[], bool]) -> None:
         """Wait while it runs, but not for ever."""
         deadline = time.monotonic() + _PATIENCE_S
         while not is_so():
-            assert self.process.poll() is None, self.log.read_text("utf-8")
-            assert time.monotonic() < deadline, self.log.read_text("utf-8")
+            assert self.process.poll() is None, self._said()
+            assert time.monotonic() < deadline, self._said()
             time.sleep(0.05)
 
     def press_ctrl_c(self) -> int:
@@ -140,7 +153,8 @@ class Running:
             os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(60)
 
-    def kill(self) -> None:
-        """Leave nothing of it behind."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+
+def kill_all_of(process: "subprocess.Popen[Any]") -> None:
+    """Leave nothing in the foreground of a terminal behind."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

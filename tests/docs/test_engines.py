@@ -44,7 +44,9 @@ def test_ray_serves_what_the_file_says(terminal: Terminal, stack: Stack) -> None
     terminal.type("export RAY_USAGE_STATS_ENABLED=0 WEBHOOK_SECRET=… HASURA_GRAPHQL_ENDPOINT=…")
     # "as in the README"
     terminal.environment = {**stack.settings, **terminal.environment}
-    with tempfile.TemporaryDirectory(prefix="ray-") as folder:  # paths of sockets must be short
+    with tempfile.TemporaryDirectory(
+        prefix="ray-", ignore_cleanup_errors=True
+    ) as folder:  # paths of sockets must be short
         terminal.environment["RAY_TMPDIR"] = folder
         terminal.environment["RAY_OVERRIDE_RESOURCES"] = json.dumps(RESOURCES)
         with terminal.typing("serve run deploy/ray-serve.yaml") as serve:

@@ -19,12 +19,12 @@ from webhook.demo.samples import sample_photos
 MEADOW = sample_photos()[3]
 
 
-def groups_of(leader: int) -> list[str]:
-    """Return the command lines of what still runs in a process group."""
+def still_running(session: int) -> list[str]:
+    """Return the command lines of what is left of a terminal's session."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if os.getpgid(int(folder.name)) == leader:
+            if os.getsid(int(folder.name)) == session:
                 found.append((folder / "cmdline").read_text().replace("\0", " "))
         except OSError:  # it has ended meanwhile
             continue
@@ -45,7 +45,7 @@ def test_the_demo_stays_up_with_a_page_and_a_mutation(terminal: Terminal, comman
         assert run_curl(curl)["data"]["removeBackground"]["key"].startswith("img/")
         demo.press_ctrl_c()
         assert "Traceback" not in demo.log.read_text("utf-8")
-        assert groups_of(demo.process.pid) == []
+        assert still_running(demo.process.pid) == []
 
 
 def assert_every_photograph_is_cut_out(terminal: Terminal, said: str) -> None:
