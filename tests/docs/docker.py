@@ -57,12 +57,11 @@ def build(options: argparse.Namespace) -> None:
     image = follow(folder)[""]
     given = dict(argument.split("=", 1) for argument in options.build_arg)
     assert given.keys() <= image.arguments.keys(), "the Dockerfile has no such ARG"
-    for secret in options.secret:
-        source = dict(part.split("=") for part in secret.split(","))["env"]
-        assert os.environ[source], f"{source} is empty"
-    named = [secret.partition("id=")[2].partition(",")[0] for secret in options.secret]
+    secrets = [dict(part.split("=") for part in secret.split(",")) for secret in options.secret]
+    for secret in secrets:
+        assert os.environ[secret["env"]], f"{secret['env']} is empty"
     print(f"naming to {options.tag}")
-    print(json.dumps({**given, "secrets": named}))
+    print(json.dumps({**given, "secrets": [secret["id"] for secret in secrets]}))
 
 
 def run(options: argparse.Namespace) -> None:

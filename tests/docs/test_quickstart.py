@@ -62,7 +62,11 @@ def assert_every_photograph_is_cut_out(terminal: Terminal, said: str) -> None:
 
 
 def test_the_demo_makes_every_cutout_and_ends(terminal: Terminal) -> None:
+    temporary = terminal.folder.parent / "temporary"
+    temporary.mkdir()
+    terminal.environment["TMPDIR"] = str(temporary)
     said = terminal.type("make demo ONCE=1")
+    assert not list(temporary.iterdir())
     assert_every_photograph_is_cut_out(terminal, said)
     ways = re.findall(r"done  \S+ \((.+?),", said)
     assert Counter(ways) == {"GraphQL insert": 2, "SQL insert": 2, "removeBackground": 1}
@@ -78,6 +82,7 @@ def test_the_demo_does_the_same_in_another_engine(
         said = demo.wait_for("yourself, as")
         assert_every_photograph_is_cut_out(terminal, said)
         assert said.count("COMPLETED") == jobs
+        assert said.count("(RunPod job") == jobs
         demo.press_ctrl_c()
         assert "Traceback" not in demo.log.read_text("utf-8")
 

@@ -61,8 +61,9 @@ def assert_gone(pids: set[int]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_stays_up_until_it_is_told_to_stop_and_leaves_nothing_running(
-    tmp_path: Path, stack: Stack
+    tmp_path: Path, stack: Stack, number: signal.Signals
 ) -> None:
     assert stack.service.process.poll() is None  # another copy is up meanwhile
     with demo_command(tmp_path) as demo:
@@ -81,7 +82,7 @@ def test_it_stays_up_until_it_is_told_to_stop_and_leaves_nothing_running(
         assert "Remove the background" in httpx2.get(page[1]).text
         servers = children_of(demo.pid)
         assert len(servers) == 5
-        demo.send_signal(signal.SIGTERM)
+        demo.send_signal(number)
         demo.communicate(timeout=30)
         assert demo.returncode == 0
         assert_gone(servers)
