@@ -8,7 +8,6 @@ import httpx2
 
 from tests.docs.terminal import Terminal
 from tests.e2e.conftest import User
-from tests.e2e.test_runpod import insert_without_event
 from webhook.demo.processes import free_port
 from webhook.demo.samples import sample_photos
 from webhook.demo.stack import Stack, says_ok
@@ -21,7 +20,7 @@ RESOURCES = {"CPU": 2, "GPU": 1}
 def assert_a_job_is_done(stack: Stack, url: str, secret: str | None) -> None:
     user, image_id = User(stack), str(uuid.uuid4())
     user.upload(image_id, PHOTO)
-    insert_without_event(user, image_id)
+    user.insert_without_event(image_id)
     headers = {"x-webhook-secret": secret} if secret else {}
     body = {"input": {"id": image_id, "model": "embedded"}}
     answer = httpx2.post(f"{url}/runsync", json=body, headers=headers, timeout=60)

@@ -9,7 +9,6 @@ import pytest
 from tests.contract.test_hub import FakeHub
 from tests.docs.terminal import Terminal
 from tests.e2e.conftest import User
-from tests.e2e.test_runpod import insert_without_event
 from tests.serving import serving
 from webhook.demo.samples import sample_photos
 from webhook.demo.stack import Stack
@@ -30,7 +29,7 @@ def test_rows_that_are_older_than_the_trigger_are_done(terminal: Terminal, user:
     image_ids = [str(uuid.uuid4()) for _ in range(2)]
     for image_id in image_ids:
         user.upload(image_id, PHOTO)
-        insert_without_event(user, image_id)
+        user.insert_without_event(image_id)
     assert "--dry-run" in terminal.type("python -m webhook backfill --help")
     terminal.environment["ID"] = image_ids[0]
     said = terminal.type('python -m webhook process --json "$ID"')

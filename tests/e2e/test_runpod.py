@@ -44,13 +44,6 @@ def job_settings(stack: Stack, *without: str) -> dict[str, str]:
     return {name: value for name, value in stack.settings.items() if name not in left_out}
 
 
-def insert_without_event(user: User, image_id: str) -> None:
-    """Insert a row whose job is RunPod's alone."""
-    user.sql("ALTER TABLE images DISABLE TRIGGER USER")
-    user.insert_by_sql(image_id)
-    user.sql("ALTER TABLE images ENABLE TRIGGER USER")
-
-
 @pytest.fixture(scope="module")
 def runpod() -> Iterator[Platform]:
     with platform() as server:
@@ -127,7 +120,7 @@ def test_what_goes_wrong_is_told_as_text(
 def test_a_job_of_the_loop_writes_its_row(
     runpod: Platform, loop: ServerProcess, user: User, image_id: str
 ) -> None:
-    insert_without_event(user, image_id)
+    user.insert_without_event(image_id)
     user.upload(image_id, PHOTO)
     (result,) = runpod.run(("job-1", {"id": image_id}))
     key = f"img/{image_id}/trans.png"
@@ -158,7 +151,7 @@ def test_wrong_input_fails_as_text_and_the_loop_goes_on(
 def test_a_hopeless_image_fails_in_answer_and_row(
     runpod: Platform, loop: ServerProcess, user: User, image_id: str
 ) -> None:
-    insert_without_event(user, image_id)
+    user.insert_without_event(image_id)
     user.upload(image_id, b"this is no image")
     (result,) = runpod.run(("hopeless", {"id": image_id}))
     assert result.keys() == {"error"}, loop.log_tail()
@@ -171,7 +164,7 @@ def test_a_hopeless_image_fails_in_answer_and_row(
 def test_two_jobs_of_one_id_share_one_computation(
     runpod: Platform, loop: ServerProcess, user: User, image_id: str
 ) -> None:
-    insert_without_event(user, image_id)
+    user.insert_without_event(image_id)
     user.upload(image_id, PHOTO)
     first, second = runpod.run(("twin-1", {"id": image_id}), ("twin-2", {"id": image_id}))
     assert first == second == {"output": {"key": f"img/{image_id}/trans.png"}}
@@ -186,7 +179,7 @@ def test_two_jobs_of_one_id_share_one_computation(
 def test_sigterm_in_the_middle_of_a_job_lets_it_finish(
     stack: Stack, user: User, image_id: str, tmp_path: Path
 ) -> None:
-    insert_without_event(user, image_id)
+    user.insert_without_event(image_id)
     user.upload(image_id, PHOTO)
     s3 = FaultProxy()
     s3.upstream_port = urlsplit(stack.s3.endpoint_url).port or 0

@@ -52,11 +52,6 @@ class Neighbourhood:
         """Insert rows, and so their events, in one statement."""
         self.user.sql("INSERT INTO images (id) SELECT unnest(%s::uuid[])", list(image_ids))
 
-    def insert_without_event(self, image_id: str) -> None:
-        self.user.sql("ALTER TABLE images DISABLE TRIGGER USER")
-        self.insert([image_id])
-        self.user.sql("ALTER TABLE images ENABLE TRIGGER USER")
-
     def first_answer(self, image_id: str) -> tuple[int, dict[str, Any]]:
         """Wait until a delivery of this image was answered; return status and body."""
         answer = wait_for(lambda: self.user.sql(_ANSWERS, image_id), "an answer")[0]

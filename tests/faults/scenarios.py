@@ -174,7 +174,7 @@ def two_services(house: Neighbourhood) -> Outcome:
     with house.second_service() as other, ThreadPoolExecutor(20) as callers:
         before = house.computed() + computed_by(other)
         for image_id in image_ids:
-            house.insert_without_event(image_id)
+            house.user.insert_without_event(image_id)
         started = time.monotonic()
         bodies = [delivery(image_id) for image_id in image_ids]
         answers = [
@@ -212,7 +212,7 @@ def skewed_clock(created_at: str) -> Callable[[Neighbourhood], Outcome]:
     def run(house: Neighbourhood) -> Outcome:
         before = house.computed()
         image_id = house.upload()
-        house.insert_without_event(image_id)
+        house.user.insert_without_event(image_id)
         with house.s3.failing(Fault(refuses=True)):
             answer = house.deliver(delivery(image_id, created_at))
             assert (answer.status_code, answer.json()["code"]) == (503, "storage-unavailable")

@@ -35,7 +35,7 @@ def test_every_door_answers_though_a_neighbour_never_does(
     house: Neighbourhood, path: str, neighbour: str
 ) -> None:
     image_id = house.upload()
-    house.insert_without_event(image_id)
+    house.user.insert_without_event(image_id)
     house.user.sql("UPDATE images SET owner_id = 'user-1' WHERE id = %s", image_id)
     proxy = house.s3 if neighbour == "s3" else house.graphql
     with proxy.failing(BLACK_HOLE):
@@ -51,7 +51,7 @@ def test_every_door_answers_though_a_neighbour_never_does(
 def test_a_failure_that_can_not_be_written_down_is_answered_in_time(house: Neighbourhood) -> None:
     image_id = str(uuid.uuid4())
     house.user.upload(image_id, b"not an image")
-    house.insert_without_event(image_id)
+    house.user.insert_without_event(image_id)
     with house.graphql.failing(BLACK_HOLE):
         started = time.monotonic()
         answer = house.deliver(delivery(image_id))
@@ -74,7 +74,7 @@ def test_an_outage_ends_in_the_row_when_the_event_is_old_and_had_its_tries(
     house: Neighbourhood,
 ) -> None:
     image_id = house.upload()
-    house.insert_without_event(image_id)
+    house.user.insert_without_event(image_id)
     old = delivery(image_id, "2000-01-01T00:00:00", current_retry=2)
     with house.s3.failing(Fault(refuses=True)):
         answer = house.deliver(old)
