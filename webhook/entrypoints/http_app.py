@@ -28,7 +28,8 @@ from webhook.errors import (
     TemporarilyUnavailable,
 )
 from webhook.hasura import protocol, replies
-from webhook.hasura.replies import Reply
+from webhook.hasura.protocol import Delivery
+from webhook.hasura.replies import Reply, Verdict
 from webhook.pipeline import Service, record_failure, remove_background
 from webhook.telemetry import IN_FLIGHT, REMOVAL_REQUESTS, RETRIES_REQUESTED, log
 from webhook.tracing import request_span
@@ -47,11 +48,17 @@ _HTTP_ERRORS = {
 }
 
 
+def now() -> datetime:
+    """Return this moment."""
+    return datetime.now(UTC)
+
+
 def create_app(
     secrets: Sequence[SecretStr],
     opener: Callable[[], AbstractAsyncContextManager[Service]],
     *,
     max_event_age: timedelta = timedelta(days=1),
+    clock: Callable[[], datetime] = now,
 ) -> Starlette:
     """Make the app.
 
@@ -59,6 +66,7 @@ def create_app(
         secrets: What callers must present, any one of them.
         opener: Opens the service, and closes it, with the app's lifespan.
         max_event_age: How long the deliveries of an event ride out an outage.
+        clock: Tells the moment by which an event's age is judged.
     """
 
     @asynccontextmanager
@@ -82,7 +90,7 @@ def create_app(
     )
     app.router.redirect_slashes = False  # a redirect would carry the secret along
     app.state.secrets = secrets
-    app.state.max_event_age = max_event_age
+    app.state.judge = partial(_judge_now, clock, max_event_age)
     app.state.ready = False
     return app
 
@@ -95,7 +103,7 @@ async def _action(request: Request) -> Response:
 
 
 async def _event(request: Request) -> Response:
-    serve = partial(_serve_event, max_event_age=request.app.state.max_event_age)
+    serve = partial(_serve_event, judge=request.app.state.judge)
     return await _answer(request, "event", serve, replies.event_refused)
 
 
@@ -118,7 +126,18 @@ async def _serve_runsync(body: bytes, service: Service) -> Reply:
     return replies.runsync_done(await remove_background(request, service))
 
 
-async def _serve_event(body: bytes, service: Service, max_event_age: timedelta) -> Reply:
+def _judge_now(
+    clock: Callable[[], datetime],
+    max_event_age: timedelta,
+    error: RemovalError,
+    delivery: Delivery | None,
+) -> Verdict:
+    return replies.judge(error, delivery, clock(), max_event_age)
+
+
+async def _serve_event(
+    body: bytes, service: Service, judge: Callable[[RemovalError, Delivery | None], Verdict]
+) -> Reply:
     delivery = None
     try:
         delivery = protocol.parse_event(body)
@@ -132,14 +151,14 @@ async def _serve_event(body: bytes, service: Service, max_event_age: timedelta) 
         return replies.event_done(await remove_background(delivery.request, service))
     except Exception as exc:  # one job must not take others down
         error = explain(exc)
-    verdict = replies.judge(error, delivery, datetime.now(UTC), max_event_age)
+    verdict = judge(error, delivery)
     gives_up_on_row = verdict == "give up" and replies.concerns_row(error)
     if gives_up_on_row and delivery is not None and delivery.request is not None:
         try:
             await record_failure(delivery.request.image_id, error, service)
         except Exception as exc:
             error = explain(exc)
-            verdict = replies.judge(error, delivery, datetime.now(UTC), max_event_age)
+            verdict = judge(error, delivery)
     return replies.event_failed(error, verdict, delivery)
 
 

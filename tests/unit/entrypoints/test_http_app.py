@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from tests.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
-from tests.unit.hasura.test_protocol import IMAGE_ID, action_body, event_body, event_part
+from tests.unit.hasura.test_protocol import IMAGE_ID, MOMENT, action_body, event_body, event_part
 from webhook.budget import Budget
 from webhook.domain import RemovalResult
 from webhook.entrypoints.http_app import ACTION_PATH, EVENT_PATH, RUNSYNC_PATH, create_app
@@ -72,7 +72,9 @@ def house() -> House:
 
 @pytest.fixture
 def client(house: House) -> Iterator[TestClient]:
-    app = create_app([SecretStr(SECRET), SecretStr(FORMER_SECRET)], house.open)
+    app = create_app(
+        [SecretStr(SECRET), SecretStr(FORMER_SECRET)], house.open, clock=lambda: MOMENT
+    )
     with TestClient(app, raise_server_exceptions=False) as client:
         client.headers["x-webhook-secret"] = SECRET
         yield client
@@ -314,7 +316,7 @@ def test_a_bug_is_a_500_in_json_that_tells_nothing_of_itself(
 
 async def test_a_job_that_is_cut_off_at_shutdown_is_handed_back(house: House) -> None:
     house.segmenter.hangs = True
-    app = create_app([SecretStr(SECRET)], house.open)
+    app = create_app([SecretStr(SECRET)], house.open, clock=lambda: MOMENT)
     transport = httpx2.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),
@@ -342,7 +344,7 @@ async def test_a_job_that_is_cut_off_at_shutdown_is_handed_back(house: House) ->
 def test_a_job_past_its_deadline_asks_for_a_retry(house: House) -> None:
     house.segmenter.hangs = True
     house.job_timeout_s = 0.05
-    with TestClient(create_app([SecretStr(SECRET)], house.open)) as client:
+    with TestClient(create_app([SecretStr(SECRET)], house.open, clock=lambda: MOMENT)) as client:
         answer = client.post(ACTION_PATH, json=action_body(), headers={"x-webhook-secret": SECRET})
     assert (answer.status_code, answer.json()["extensions"]["code"]) == (429, "deadline-exceeded")
 
@@ -350,7 +352,7 @@ def test_a_job_past_its_deadline_asks_for_a_retry(house: House) -> None:
 @asynccontextmanager
 async def calls(house: House) -> AsyncIterator[httpx2.AsyncClient]:
     """Open the house in this loop, for calls at the same time."""
-    app = create_app([SecretStr(SECRET)], house.open)
+    app = create_app([SecretStr(SECRET)], house.open, clock=lambda: MOMENT)
     async with (
         app.router.lifespan_context(app),
         httpx2.AsyncClient(
@@ -408,7 +410,7 @@ async def test_callers_of_every_door_share_one_computation(house: House) -> None
 
 async def post_and_leave(house: House, bodies: list[Any]) -> None:
     """Speak ASGI as a server whose clients hang up when the device has their image."""
-    app = create_app([SecretStr(SECRET)], house.open)
+    app = create_app([SecretStr(SECRET)], house.open, clock=lambda: MOMENT)
 
     async def call(body: Any) -> None:
         messages = [{"type": "http.request", "body": json.dumps(body).encode()}]

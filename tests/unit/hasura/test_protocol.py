@@ -15,6 +15,7 @@ from webhook.hasura.protocol import (
     parse_runsync,
 )
 
+MOMENT = datetime(2026, 11, 22, 14, 0, 0, 123456, UTC)
 IMAGE_ID = "5f0c5d5e-94a6-4f47-9f0c-1d5e3bb1a111"
 
 
@@ -31,7 +32,7 @@ def action_body(**changes: Any) -> dict[str, Any]:
 def event_body(**changes: Any) -> dict[str, Any]:
     body: dict[str, Any] = {
         "id": "85558393-c75d-4d2f-9c15-e80591b83894",
-        "created_at": "2026-11-22T14:00:00.123456",
+        "created_at": MOMENT.replace(tzinfo=None).isoformat(),
         "table": {"schema": "public", "name": "images"},
         "trigger": {"name": "images_remove_background"},
         "event": {
@@ -141,7 +142,7 @@ def test_a_delivery_is_read() -> None:
     assert delivery.request == RemovalRequest(IMAGE_ID)
     assert delivery.event_id == "85558393-c75d-4d2f-9c15-e80591b83894"
     assert (delivery.current_retry, delivery.max_retries) == (2, 5)
-    assert delivery.created_at == datetime(2026, 11, 22, 14, 0, 0, 123456, UTC)
+    assert delivery.created_at == MOMENT
 
 
 @pytest.mark.parametrize(
