@@ -5,10 +5,11 @@
 FROM python:3.11-slim-bookworm AS packages
 WORKDIR /build
 RUN python -m venv /opt/venv
-COPY requirements.txt requirements-cuda.txt ./
+COPY requirements.txt ./
+COPY requirements/cuda.txt requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/venv/bin/pip install --require-hashes --only-binary :all: \
-        -r requirements.txt -r requirements-cuda.txt
+        -r requirements.txt -r requirements/cuda.txt
 
 
 FROM python:3.11-slim-bookworm

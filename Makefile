@@ -20,23 +20,23 @@ AXE := tests/browser/node_modules/axe-core/axe.min.js
 help:  ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.ready: requirements-torch.txt requirements.txt requirements-dev.txt
+$(VENV)/.ready: requirements/torch.txt requirements.txt requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.11 …")'
 	@echo "Setting up $(VENV) (once; a minute or two) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	@$(UV_PIP) --require-hashes -r requirements-dev.txt
-	@$(UV_PIP) $(FIND_LINKS) -r requirements-torch.txt
+	@$(UV_PIP) --require-hashes -r requirements/dev.txt
+	@$(UV_PIP) $(FIND_LINKS) -r requirements/torch.txt
 	@touch $@
 
 # Optional packages: what RunPod's SDK and Ray bring is not for every machine that runs the service.
-$(VENV)/.ready-%: requirements-%.txt $(VENV)/.ready
+$(VENV)/.ready-%: requirements/%.txt $(VENV)/.ready
 	@echo "Adding $* to $(VENV) (once) ..."
 	@$(UV_PIP) --require-hashes -r $<
 	@touch $@
 
 demo: $(VENV)/.ready $(if $(ENTRY),$(VENV)/.ready-$(ENTRY))  ## Run the whole journey on embedded Postgres, S3 and model (ONCE=1: stop after the table; ENTRY=ray, ENTRY=runpod: in these engines)
-	@$(BIN)/python -m webhook demo $(if $(ONCE),--once) $(if $(ENTRY),--entry $(ENTRY))
+	@$(BIN)/python -m devstack $(if $(ONCE),--once) $(if $(ENTRY),--entry $(ENTRY))
 
 # Two files at a time: much of what is tested is waiting.
 test: check browser  ## Run the checks and every test
@@ -93,10 +93,10 @@ bench: $(VENV)/.ready  ## Measure (long; on an idle machine), keep the figures i
 		echo "== $$name"; $(BIN)/python -m bench $$name | $(BIN)/python -m bench report || exit 1; \
 	done
 
-$(BENCH_VENV)/.ready: requirements-bench.txt
+$(BENCH_VENV)/.ready: requirements/bench.txt
 	@echo "Setting up $(BENCH_VENV) (once; 5.5 GB) ..."
 	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
-	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.txt
 	@touch $@
 
 bench-network: $(VENV)/.ready $(BENCH_VENV)/.ready  ## Measure the network against a plain one (CONFIG=swin_t SIZE=1024)
@@ -104,17 +104,19 @@ bench-network: $(VENV)/.ready $(BENCH_VENV)/.ready  ## Measure the network again
 		| $(BIN)/python -m bench report
 
 # Without what a CUDA build of torch brings: torch stands apart, and comes as the machine has it.
-WITHOUT_TORCH := --no-emit-package torch $(shell sed -n 's/^\(\(nvidia\|cuda\|triton\)[a-z0-9-]*\)[=\[].*/--no-emit-package \1/p' requirements-cuda.txt)
+WITHOUT_TORCH := --no-emit-package torch $(shell sed -n 's/^\(\(nvidia\|cuda\|triton\)[a-z0-9-]*\)[=\[].*/--no-emit-package \1/p' requirements/cuda.txt)
 
 lock: $(VENV)/.ready  ## Write the hashed requirements from the *.in files
-	@for name in requirements requirements-dev requirements-runpod requirements-ray; do \
+	@for pair in base:requirements.txt dev:requirements/dev.txt runpod:requirements/runpod.txt \
+		ray:requirements/ray.txt; do \
 		$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 $(WITHOUT_TORCH) \
-			--custom-compile-command 'make lock' $(FIND_LINKS) $$name.in -o $$name.txt || exit 1; \
+			--custom-compile-command 'make lock' $(FIND_LINKS) requirements/$${pair%%:*}.in \
+			-o $${pair#*:} || exit 1; \
 	done
 	@# torch as the image has it: the public wheels for CUDA, whatever PIP_FIND_LINKS holds.
 	@$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 \
 		--python-platform x86_64-manylinux_2_28 --custom-compile-command 'make lock' \
-		-c requirements.txt requirements-torch.txt -o requirements-cuda.txt
+		-c requirements.txt requirements/torch.txt -o requirements/cuda.txt
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(BENCH_VENV) demo-output tests/browser/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

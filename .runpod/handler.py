@@ -1,8 +1,8 @@
-"""Where RunPod's Hub looks for the worker; it is webhook/entrypoints/runpod_worker.py."""
+"""Where RunPod's Hub looks for the worker; it is webhook/engines/runpod_worker.py."""
 
 import sys
 
-from webhook.entrypoints.runpod_worker import main
+from webhook.engines.runpod_worker import main
 
 if __name__ == "__main__":
     sys.exit(main())

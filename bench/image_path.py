@@ -146,7 +146,7 @@ def fixed_matte() -> NDArray[np.float32]:
 def _installed(package: str, name: str) -> Path:
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise SystemExit(f"{package} is missing: install requirements-dev.txt")
+        raise SystemExit(f"{package} is missing: install requirements/dev.txt")
     return Path(spec.origin).parent / name
 
 

@@ -15,9 +15,9 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.machine import peak_rss_bytes
-from webhook.demo.entries import Entry
-from webhook.demo.samples import sample_photos
-from webhook.demo.stack import Stack, demo_stack
+from devstack.launchers import Launcher
+from devstack.samples import sample_photos
+from devstack.stack import Stack, demo_stack
 
 DEFAULT_MODEL = "briaai/RMBG-2.0"  # its name alone: the device is simulated
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -36,7 +36,7 @@ def simulated_stack(
         with demo_stack(
             Path(folder),
             models=DEFAULT_MODEL,
-            entry=Entry((*command, *profile)),
+            launcher=Launcher((*command, *profile)),
             service_settings={"OMP_WAIT_POLICY": "passive", **settings},
         ) as stack:
             yield stack

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from bench import load
 from bench.machine import describe_machine
 from bench.throughput import deliver, difference, new_images
-from webhook.demo.stack import Stack
+from devstack.stack import Stack
 
 DEVICE_S = 0.4  # for each image, one by one: batches would only make the runs' ends longer
 IN_FLIGHT = 32

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from webhook.demo.ray_cluster import run_on_ray
+from devstack.ray_cluster import run_on_ray
+from webhook.commands.serve import serve
 from webhook.domain import ModelIdentity
-from webhook.entrypoints.cli import serve
 from webhook.segmentation.device import Device
 from webhook.segmentation.weights import LoadedModel
 from webhook.settings import JobSettings, load_settings
@@ -78,7 +78,7 @@ def run() -> int:
         return serve(load)
 
     def make_deployment() -> "Deployment":
-        from webhook.entrypoints import ray_deployment
+        from webhook.engines import ray_deployment
 
         return ray_deployment.make_deployment(load)
 

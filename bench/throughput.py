@@ -26,12 +26,12 @@ from PIL import Image
 from bench import load
 from bench.machine import describe_machine
 from bench.simulated_service import NETWORK_PX, SleepingNetwork, simulated_model
+from devstack.stack import Stack
 from tests.bodies import event_body
-from webhook.demo.stack import Stack
 from webhook.domain import RemovalResult
-from webhook.entrypoints.http_app import EVENT_PATH
 from webhook.hasura.client import DOCUMENTS, ROLE, changes_of_result
 from webhook.hasura.protocol import SECRET_HEADER
+from webhook.http.app import EVENT_PATH
 from webhook.segmentation.segmenter import IMAGE_MEAN, IMAGE_STD, predict
 
 IN_FLIGHT = 32

@@ -7,9 +7,9 @@ USER root
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends wget \
     && rm -rf /var/lib/apt/lists/*
-COPY requirements-ray.txt /tmp/
+COPY requirements/ray.txt /tmp/requirements/
 RUN /opt/venv/bin/pip install --no-cache-dir --require-hashes --only-binary :all: \
-        -r /tmp/requirements-ray.txt
+        -r /tmp/requirements/ray.txt
 USER 10001:10001
 ENV RAY_USAGE_STATS_ENABLED=0 \
     PYTHONPATH=/app

@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the service has it; be
 import torch
 
 if TYPE_CHECKING:
-    from webhook.demo.stack import Stack
+    from devstack.stack import Stack
 
 TESTS = Path(__file__).parent
 _OURS = ("AWS_", "HASURA_", "WEBHOOK_", "S3_", "OTEL_")
@@ -53,7 +53,7 @@ def _loopback_only() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Stack"]:
-    from webhook.demo.stack import demo_stack  # takes time that the unit tests need not wait for
+    from devstack.stack import demo_stack  # takes time that the unit tests need not wait for
 
     with demo_stack(tmp_path_factory.mktemp("stack")) as stack:
         yield stack

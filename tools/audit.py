@@ -14,10 +14,10 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[1]
 _FILES = (
-    "requirements-dev.txt",  # it holds production's, too
-    "requirements-cuda.txt",  # torch, and what the image has for CUDA
-    "requirements-runpod.txt",
-    "requirements-ray.txt",
+    "requirements/dev.txt",  # it holds production's, too
+    "requirements/cuda.txt",  # torch, and what the image has for CUDA
+    "requirements/runpod.txt",
+    "requirements/ray.txt",
 )
 _AUDITOR = "pip-audit==2.10.1"  # in an environment of its own: it never meets our packages
 _PIN = re.compile(r"^[\w.-]+(?:\[[\w,-]+\])?==[\w.!]+", re.MULTILINE)

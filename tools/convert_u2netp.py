@@ -67,7 +67,7 @@ def create_environment(folder: Path) -> Path:
     print("Setting up a throw-away environment ...", flush=True)
     venv.create(folder, with_pip=True)
     python = folder / "bin/python"
-    pip(python, "install", "--requirement", ROOT / "requirements.in", *TOOLS)
+    pip(python, "install", "--requirement", ROOT / "requirements/base.in", *TOOLS)
     return python
 
 

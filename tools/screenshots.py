@@ -12,9 +12,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, StorageState, ViewportSize, sync_playwright
 
+from devstack.backend import page_server
+from devstack.stack import demo_stack
 from tests.browser.launch import ARGUMENTS
-from webhook.demo.backend import page_server
-from webhook.demo.stack import demo_stack
 
 _FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"
 _SAMPLES = ("flower", "chelsea", "coffee")

@@ -2,7 +2,7 @@
 
 import sys
 
-from webhook.entrypoints.cli import main
+from webhook.commands.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

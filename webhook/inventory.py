@@ -52,7 +52,7 @@ class Objects(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class OutstandingRow:
     """A row to work on; `has_source` is None where nobody looked."""
 
     image_id: str
@@ -65,7 +65,7 @@ class Page:
     """What one page of the table led to; `next_after` is None on the last one."""
 
     row_count: int
-    findings: Sequence[Finding]
+    outstanding: Sequence[OutstandingRow]
     next_after: str | None
 
 
@@ -108,10 +108,10 @@ class Inventory:
             status=self.status,
             limit=PAGE_ROWS,
         )
-        findings = await self._compare([row for row in rows if _can_be_a_key(row.image_id)])
-        return Page(len(rows), findings, rows[-1].image_id if len(rows) == PAGE_ROWS else None)
+        outstanding = await self._compare([row for row in rows if _can_be_a_key(row.image_id)])
+        return Page(len(rows), outstanding, rows[-1].image_id if len(rows) == PAGE_ROWS else None)
 
-    async def _compare(self, rows: Sequence[ImageRow]) -> list[Finding]:
+    async def _compare(self, rows: Sequence[ImageRow]) -> list[OutstandingRow]:
         done = [row.image_id for row in rows if row.status == "done"]
         looked_for = [row.image_id for row in rows] if self.look_for_sources else []
         if self.model is not None:
@@ -121,13 +121,13 @@ class Inventory:
         there = {item for item in done if target_key(self.target_prefix, item) in cutouts}
         stale = await self._stale_among({item: sources[item] for item in there & sources.keys()})
 
-        findings = []
+        outstanding = []
         for row in rows:
             reason = _reason(row, there, stale)
             if reason is not None:
                 has_source = row.image_id in sources if row.image_id in looked_for else None
-                findings.append(Finding(row.image_id, reason, has_source))
-        return findings
+                outstanding.append(OutstandingRow(row.image_id, reason, has_source))
+        return outstanding
 
     async def _stale_among(self, sources: Mapping[str, SourceObject]) -> Set[str]:
         """Ask each cut-out for its certificate. Without a source nothing could be made anew."""

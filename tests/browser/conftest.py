@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
+from devstack.backend import page_server
+from devstack.stack import Stack
 from tests.browser.launch import ARGUMENTS
-from webhook.demo.backend import page_server
-from webhook.demo.stack import Stack
 
 PATIENCE_MS = 20_000
 NewVisitor = Callable[..., Awaitable[BrowserContext]]

@@ -8,10 +8,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from devstack.backend.photos import MAX_UPLOAD_BYTES
+from devstack.processes import free_port, wait_until_ready
+from devstack.stack import Stack, python_server, says_ok
 from tests.serving import serving
-from webhook.demo.backend.photos import MAX_UPLOAD_BYTES
-from webhook.demo.processes import free_port, wait_until_ready
-from webhook.demo.stack import Stack, python_server, says_ok
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def backend_beside(hasura_url: str, stack: Stack) -> Iterator[str]:
     port = free_port()
     server = python_server(
         "The backend",
-        ["-m", "webhook.demo.backend", "--port", str(port)],
+        ["-m", "devstack.backend", "--port", str(port)],
         stack.folder / "backend-beside.log",
         {
             "HASURA_GRAPHQL_ENDPOINT": hasura_url,

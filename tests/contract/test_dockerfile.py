@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from devstack.processes import ServerProcess, free_port, wait_until_ready
 from tests.contract.dockerfile import ROOT, Image, context, flags, follow, ignored
 from webhook import __version__
-from webhook.demo.processes import ServerProcess, free_port, wait_until_ready
 from webhook.settings import Settings
 
 PROGRAMS = Path(sys.executable).parent
@@ -59,8 +59,8 @@ def test_the_base_is_a_slim_python_of_the_default_registry(stages: dict[str, Ima
     "path",
     [
         *(".env", ".git/config", ".venv/bin/python", "webhook/.env", "webhook/.cache/weights"),
-        *("demo-output/1.png", "tests/conftest.py", "requirements-dev.txt", "compose.yaml"),
-        *("webhook/demo/stack.py", "webhook/imaging/__pycache__/png.pyc", "graphql/notes.txt"),
+        *("demo-output/1.png", "tests/conftest.py", "requirements/dev.txt", "compose.yaml"),
+        *("devstack/stack.py", "webhook/imaging/__pycache__/png.pyc", "graphql/notes.txt"),
     ],
 )
 def test_neither_secrets_nor_what_is_only_for_development_are_sent_to_a_builder(path: str) -> None:
@@ -93,7 +93,7 @@ def test_every_package_is_pinned_and_hashed(installation: str) -> None:
             assert "--hash=sha256:" in pin, package
             assert pins.setdefault(package, version) == version, package
     torch = f"torch=={pins['torch']}"
-    assert torch in (ROOT / "requirements-torch.txt").read_text("utf-8").splitlines()
+    assert torch in (ROOT / "requirements/torch.txt").read_text("utf-8").splitlines()
 
 
 def test_the_packages_can_be_installed_together(installation: str, tmp_path: Path) -> None:
@@ -127,17 +127,6 @@ def test_the_command_line_answers(image: Image) -> None:
     )
     assert finished.returncode == 0, finished.stderr
     assert "serve" in finished.stdout
-
-
-def test_the_demo_that_is_left_out_is_told_in_one_line(image: Image) -> None:
-    command = [*image.entrypoint, "demo", "--once"]
-    finished = subprocess.run(
-        command, cwd=image.here, env=image.environment(), capture_output=True, text=True
-    )
-    assert (finished.returncode, finished.stdout) == (2, "")
-    (line,) = finished.stderr.splitlines()
-    assert "there is no webhook.demo." in line
-    assert "make demo" in line
 
 
 def test_the_service_starts_is_healthy_writes_nothing_and_stops(

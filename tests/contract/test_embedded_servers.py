@@ -15,17 +15,17 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
-from webhook.demo import DemoError
-from webhook.demo.postgres import PostgresServer, embedded_postgres, postgres_server
-from webhook.demo.processes import (
+from devstack import DemoError
+from devstack.postgres import PostgresServer, embedded_postgres, postgres_server
+from devstack.processes import (
     ServerProcess,
     clean_environment,
     free_port,
     free_ports,
     wait_until_ready,
 )
-from webhook.demo.samples import sample_photos
-from webhook.demo.seaweedfs import S3Server, embedded_s3
+from devstack.samples import sample_photos
+from devstack.seaweedfs import S3Server, embedded_s3
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -171,8 +171,8 @@ def test_servers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     code = """if True:
         import sys, time
         from pathlib import Path
-        from webhook.demo.postgres import postgres_server
-        from webhook.demo.seaweedfs import embedded_s3
+        from devstack.postgres import postgres_server
+        from devstack.seaweedfs import embedded_s3
         folder = Path(sys.argv[1])
         with postgres_server(folder) as postgres, embedded_s3(folder, "images") as s3:
             print(postgres.process.process.pid, s3.process.process.pid, flush=True)

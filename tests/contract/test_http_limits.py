@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from webhook.entrypoints.http_limits import BoundedHttpProtocol
+from webhook.http.limits import BoundedHttpProtocol
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
 

@@ -11,8 +11,8 @@ import yaml
 from starlette.routing import Route
 
 from webhook import __version__, telemetry
-from webhook.entrypoints.cli import GRACE_S
-from webhook.entrypoints.http_app import create_app
+from webhook.commands.serve import GRACE_S
+from webhook.http.app import create_app
 from webhook.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,6 @@ from starlette.routing import Route
 import webhook.errors
 from webhook import __version__
 from webhook.domain import RemovalRequest
-from webhook.entrypoints import http_app, http_limits
-from webhook.entrypoints.http_app import ACTION_PATH, EVENT_PATH, RUNSYNC_PATH, create_app
 from webhook.errors import (
     ConfigurationError,
     InvalidPayload,
@@ -25,6 +23,9 @@ from webhook.errors import (
 )
 from webhook.hasura import protocol, replies
 from webhook.hasura.protocol import Delivery
+from webhook.http import app as http_app
+from webhook.http import limits as http_limits
+from webhook.http.app import ACTION_PATH, EVENT_PATH, RUNSYNC_PATH, create_app
 
 FILE = Path(__file__).parents[2] / "docs" / "openapi.yaml"
 DESCRIPTION: dict[str, Any] = yaml.safe_load(FILE.read_text("utf-8"))

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from webhook.entrypoints.cli import GRACE_S
+from webhook.commands.serve import GRACE_S
 from webhook.settings import JobSettings
 
 ROOT = Path(__file__).parents[2]
 PINNED = re.search(
-    r"^ray\[serve\]==(\S+)", (ROOT / "requirements-ray.in").read_text(), re.MULTILINE
+    r"^ray\[serve\]==(\S+)", (ROOT / "requirements/ray.in").read_text(), re.MULTILINE
 )
 
 
@@ -43,7 +43,7 @@ def test_ray_takes_the_configuration(config: dict[str, Any]) -> None:
 
 @rays_own_warnings
 def test_the_configuration_deploys_what_the_code_makes(config: dict[str, Any]) -> None:
-    from webhook.entrypoints import ray_deployment
+    from webhook.engines import ray_deployment
 
     (application,) = config["applications"]
     (deployment,) = application["deployments"]

@@ -14,7 +14,7 @@ from moto import mock_aws
 from moto.core.authorization import ActionAuthenticatorMixin
 
 from webhook import settings
-from webhook.entrypoints.http_limits import BoundedHttpProtocol
+from webhook.http.limits import BoundedHttpProtocol
 from webhook.imaging import guards
 from webhook.storage import S3Storage, open_client
 

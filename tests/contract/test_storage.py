@@ -15,9 +15,9 @@ import pytest
 from anyio import fail_after
 from moto.server import ThreadedMotoServer
 
+from devstack.processes import free_port
+from devstack.seaweedfs import embedded_s3
 from tests.faults.proxy import Fault, FaultProxy
-from webhook.demo.processes import free_port
-from webhook.demo.seaweedfs import embedded_s3
 from webhook.errors import (
     ImageTooLarge,
     InvalidImageId,

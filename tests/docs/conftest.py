@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from devstack.stack import Stack
 from tests.docs.terminal import Terminal
-from webhook.demo.stack import Stack
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from bench.throughput import FLAT
+from devstack.processes import free_port
+from devstack.stack import says_ok
 from tests.contract.test_dockerfile import NO_NETWORK
 from tests.docs.terminal import Terminal
 from tests.faults.scenarios import SCENARIOS
-from webhook.demo.processes import free_port
-from webhook.demo.stack import says_ok
 
 # Small enough for a test, which looks at what is measured and not at how much.
 SMALL: dict[str, tuple[list[str], dict[str, Any]]] = {
@@ -81,7 +81,7 @@ def test_the_fast_tests_are_found(terminal: Terminal) -> None:
 def pins(folder: Path) -> dict[str, list[str]]:
     return {
         file.name: [line for line in file.read_text().splitlines() if "==" in line]
-        for file in folder.glob("requirements*.txt")
+        for file in (folder / "requirements.txt", *folder.glob("requirements/*.txt"))
     }
 
 
@@ -128,7 +128,7 @@ def test_the_stand_in_is_started_by_hand(terminal: Terminal, own_database: str) 
     }
     with terminal.typing(
         "HASURA_GRAPHQL_DATABASE_URL=postgresql://… HASURA_GRAPHQL_ADMIN_SECRET=…"
-        " WEBHOOK_BASE_URL=http://127.0.0.1:8000 WEBHOOK_SECRET=… python -m webhook.demo.standin"
+        " WEBHOOK_BASE_URL=http://127.0.0.1:8000 WEBHOOK_SECRET=… python -m devstack.standin"
         " --metadata hasura_metadata --migrations migrations --host 127.0.0.1 --port 8080"
     ) as engine:
         engine.wait_until(says_ok(f"http://127.0.0.1:{port}/healthz"))

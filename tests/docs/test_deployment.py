@@ -13,13 +13,13 @@ import httpx2
 import pytest
 from PIL import Image
 
+from devstack.processes import free_port, free_ports, wait_until_ready
+from devstack.samples import sample_photos
+from devstack.stack import Stack, python_server, says_ok
 from tests.docs.kubernetes_api import KubernetesApi
 from tests.docs.terminal import Terminal
 from tests.e2e.conftest import User
 from tests.serving import serving
-from webhook.demo.processes import free_port, free_ports, wait_until_ready
-from webhook.demo.samples import sample_photos
-from webhook.demo.stack import Stack, python_server, says_ok
 
 CUP = sample_photos()[1]
 ADMIN_SECRET = secrets.token_hex(32)  # the doctor finds others wanting
@@ -45,7 +45,7 @@ class Hasura:
         self.webhook_url = f"http://127.0.0.1:{self.webhook_port}"
         applied = Path(terminal.environment["FAKES"]) / "hasura-server"
         arguments = [
-            *("-m", "webhook.demo.standin", "--port", str(self.port)),
+            *("-m", "devstack.standin", "--port", str(self.port)),
             *("--metadata", str(applied / "metadata"), "--migrations", str(applied / "migrations")),
         ]
         settings = {
@@ -94,7 +94,7 @@ def test_it_works_beside_a_hasura_of_ones_own(
         }
         terminal.type("hasura metadata inconsistency status")
         terminal.type("pip install --require-hashes -r requirements.txt")
-        terminal.type("pip install -r requirements-torch.txt")
+        terminal.type("pip install -r requirements/torch.txt")
         terminal.type(
             "export WEBHOOK_SECRET=… HASURA_GRAPHQL_ENDPOINT=http://hasura:8080"
             " HASURA_GRAPHQL_ADMIN_SECRET=…"

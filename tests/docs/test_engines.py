@@ -6,11 +6,11 @@ import uuid
 
 import httpx2
 
+from devstack.processes import free_port
+from devstack.samples import sample_photos
+from devstack.stack import Stack, says_ok
 from tests.docs.terminal import Terminal
 from tests.e2e.conftest import User
-from webhook.demo.processes import free_port
-from webhook.demo.samples import sample_photos
-from webhook.demo.stack import Stack, says_ok
 
 PHOTO = sample_photos()[3]
 # What a machine of docs/scaling.md has. Ray only counts: the service looks for a GPU itself.
@@ -38,8 +38,8 @@ def test_ray_serves_what_the_file_says(terminal: Terminal, stack: Stack) -> None
         "SECRET=…": f"SECRET={stack.webhook_secret}",
         "ENDPOINT=…": f"ENDPOINT={stack.engine_url}",
     }
-    terminal.type("pip install --require-hashes -r requirements-ray.txt")
-    terminal.type("pip install -r requirements-torch.txt")
+    terminal.type("pip install --require-hashes -r requirements/ray.txt")
+    terminal.type("pip install -r requirements/torch.txt")
     terminal.type("export RAY_USAGE_STATS_ENABLED=0 WEBHOOK_SECRET=… HASURA_GRAPHQL_ENDPOINT=…")
     # "as in the README"
     terminal.environment = {**stack.settings, **terminal.environment}
@@ -54,11 +54,11 @@ def test_ray_serves_what_the_file_says(terminal: Terminal, stack: Stack) -> None
 
 
 def test_runpods_worker_answers_on_this_machine(terminal: Terminal, stack: Stack) -> None:
-    terminal.type("pip install --require-hashes -r requirements-runpod.txt")
+    terminal.type("pip install --require-hashes -r requirements/runpod.txt")
     port = free_port()
     terminal.environment |= stack.settings
     with terminal.typing(
-        "python -m webhook.entrypoints.runpod_worker --rp_serve_api", f"--rp_api_port {port}"
+        "python -m webhook.engines.runpod_worker --rp_serve_api", f"--rp_api_port {port}"
     ) as worker:
         worker.wait_for("Uvicorn running on")
         assert_a_job_is_done(stack, f"http://127.0.0.1:{port}", None)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from devstack.samples import sample_photos
+from devstack.stack import Stack
 from tests.contract.test_hub import FakeHub
 from tests.docs.terminal import Terminal
 from tests.e2e.conftest import User
 from tests.serving import serving
-from webhook.demo.samples import sample_photos
-from webhook.demo.stack import Stack
 
 PHOTO, OTHER_PHOTO = sample_photos()[3], sample_photos()[1]
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from devstack.samples import sample_photos
 from tests.docs.terminal import Terminal
 from tests.e2e.test_demo_command import run_curl
-from webhook.demo.samples import sample_photos
 
 MEADOW = sample_photos()[3]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from webhook.demo.processes import clean_environment
+from devstack.processes import clean_environment
 
 REPOSITORY = Path(__file__).parents[2]
 

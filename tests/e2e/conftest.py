@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from webhook.demo.stack import Stack
+from devstack.stack import Stack
 
 
 @dataclass

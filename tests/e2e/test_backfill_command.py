@@ -12,11 +12,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from devstack.processes import free_port
+from devstack.samples import sample_photos
+from devstack.stack import Stack
 from tests.e2e.command_line import Shell
 from tests.e2e.conftest import User
-from webhook.demo.processes import free_port
-from webhook.demo.samples import sample_photos
-from webhook.demo.stack import Stack
 
 ROCKET = sample_photos()[3]
 

@@ -1,4 +1,4 @@
-"""`python -m webhook demo`: beside another copy, stopped early and late, and where it can't be."""
+"""`python -m devstack`: beside another copy, stopped early and late, and where it can't be."""
 
 import argparse
 import os
@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from webhook.demo.stack import Stack
+from devstack.stack import Stack
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).parents[2]
 @contextmanager
 def demo_command(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-m", "webhook", "demo", *arguments],
+        [sys.executable, "-m", "devstack", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(folder)},
         stdout=subprocess.PIPE,

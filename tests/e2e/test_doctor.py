@@ -20,13 +20,13 @@ from moto import mock_aws
 from moto.core.authorization import ActionAuthenticatorMixin
 from moto.server import ThreadedMotoServer
 
+from devstack.processes import clean_environment, free_port
+from devstack.stack import Stack
 from tests.contract.standin import engine as standin
 from tests.contract.test_security import policy
 from tests.e2e.conftest import User
 from tests.serving import serving
-from webhook.demo.processes import clean_environment, free_port
-from webhook.demo.stack import Stack
-from webhook.entrypoints.cli import main
+from webhook.commands.cli import main
 
 REPOSITORY = Path(__file__).parents[2]
 TRIGGER = "event_triggers__0"

@@ -13,8 +13,8 @@ import httpx2
 import pytest
 from PIL import Image
 
+from devstack.stack import Stack
 from tests.e2e.conftest import User
-from webhook.demo.stack import Stack
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from devstack.samples import sample_photos
 from tests.e2e.conftest import User
-from webhook.demo.samples import sample_photos
 from webhook.domain import PARAMETERS_VERSION
 
 ASTRONAUT, COFFEE, CHELSEA, ROCKET, FLOWER = sample_photos()

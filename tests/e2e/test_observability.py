@@ -16,17 +16,17 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.bodies import event_body
-from tests.e2e.conftest import User
-from tests.e2e.test_refusals import ROCKET
-from tests.serving import serving
-from webhook.demo.processes import (
+from devstack.processes import (
     ServerProcess,
     clean_environment,
     free_port,
     wait_until_ready,
 )
-from webhook.demo.stack import Stack
+from devstack.stack import Stack
+from tests.bodies import event_body
+from tests.e2e.conftest import User
+from tests.e2e.test_refusals import ROCKET
+from tests.serving import serving
 
 REPOSITORY = Path(__file__).parents[2]
 OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text("utf-8")

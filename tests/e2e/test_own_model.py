@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from devstack.samples import sample_photos
+from devstack.stack import demo_stack
 from tests.e2e.conftest import User
 from tests.parity import weights
 from tests.parity.compare import published_tensors
-from webhook.demo.samples import sample_photos
-from webhook.demo.stack import demo_stack
 from webhook.segmentation.hub import sha256_of
 
 ROCKET = sample_photos()[3]

@@ -11,12 +11,12 @@ import httpx2
 import pytest
 
 from bench import load
+from devstack.launchers import RAY
+from devstack.samples import sample_photos
+from devstack.stack import Stack, demo_stack
 from tests.contract.standin.engine import IMAGES, copy_project
 from tests.e2e.conftest import User
 from tests.e2e.test_demo_command import assert_gone
-from webhook.demo.entries import RAY
-from webhook.demo.samples import sample_photos
-from webhook.demo.stack import Stack, demo_stack
 
 ROWS = 60
 PHOTO = sample_photos()[3].read_bytes()
@@ -29,7 +29,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     project = copy_project(folder)
     interval = "event_triggers__0__retry_conf__interval_sec"
     project.edit(IMAGES, **{interval: 1})  # or the test would wait for Hasura
-    with demo_stack(folder, entry=RAY, metadata=project.metadata) as stack:
+    with demo_stack(folder, launcher=RAY, metadata=project.metadata) as stack:
         yield stack
         started = set(descendants(stack.service.process.pid))
         stack.service.stop()

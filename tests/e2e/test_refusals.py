@@ -10,10 +10,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from devstack.samples import sample_photos
+from devstack.stack import Stack
 from tests.bodies import event_body
 from tests.e2e.conftest import User
-from webhook.demo.samples import sample_photos
-from webhook.demo.stack import Stack
 
 ROCKET = sample_photos()[3]
 Post = Callable[..., httpx2.Response]

@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from devstack.processes import ServerProcess, clean_environment, free_port, wait_until_ready
+from devstack.samples import sample_photos
+from devstack.stack import Stack
 from tests.e2e.conftest import User
 from tests.e2e.runpod_platform import Platform, platform
 from tests.faults.proxy import Fault, FaultProxy
-from webhook.demo.processes import ServerProcess, clean_environment, free_port, wait_until_ready
-from webhook.demo.samples import sample_photos
-from webhook.demo.stack import Stack
 
 PHOTO = sample_photos()[3]
 REPOSITORY = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def make_worker(
 ) -> ServerProcess:
     return ServerProcess(
         name,
-        [sys.executable, "-m", "webhook.entrypoints.runpod_worker", *arguments],
+        [sys.executable, "-m", "webhook.engines.runpod_worker", *arguments],
         log=folder / "worker.log",
         cwd=REPOSITORY,
         environment=clean_environment(**settings),

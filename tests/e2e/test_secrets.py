@@ -12,10 +12,10 @@ import httpx2
 import pytest
 from PIL import ExifTags, Image
 
+from devstack.stack import Stack, demo_stack
 from tests.bodies import event_body
 from tests.e2e.conftest import User
 from tests.e2e.test_refusals import ROCKET
-from webhook.demo.stack import Stack, demo_stack
 
 PREVIOUS = "the-secret-of-last-month-1f9c"
 HUB_TOKEN = "hf_tokenThatOpensTheHub8d21"

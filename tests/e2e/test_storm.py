@@ -8,9 +8,9 @@ import httpx2
 import pytest
 
 from bench import load
+from devstack.samples import sample_photos
+from devstack.stack import Stack
 from tests.bodies import event_body
-from webhook.demo.samples import sample_photos
-from webhook.demo.stack import Stack
 
 ROWS = 200
 LATE = 10

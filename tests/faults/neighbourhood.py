@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from devstack.processes import ServerProcess, clean_environment, free_port
+from devstack.samples import sample_photos
+from devstack.stack import Stack, demo_stack
 from tests.contract.standin.engine import IMAGES, copy_project
 from tests.e2e.conftest import User
 from tests.faults.proxy import FaultProxy
-from webhook.demo.processes import ServerProcess, clean_environment, free_port
-from webhook.demo.samples import sample_photos
-from webhook.demo.stack import Stack, demo_stack
 
 PHOTO = sample_photos()[3]
 JOB_TIMEOUT_S = 4.0

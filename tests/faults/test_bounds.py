@@ -11,8 +11,8 @@ import pytest
 from tests.faults.neighbourhood import JOB_TIMEOUT_S, Neighbourhood, wait_for
 from tests.faults.proxy import Fault
 from tests.faults.scenarios import STORE, delivery
-from webhook.entrypoints.http_app import BODY_TIMEOUT_S
 from webhook.hasura.client import TIMEOUT_S
+from webhook.http.app import BODY_TIMEOUT_S
 
 BLACK_HOLE = Fault(silent=True)
 SLACK_S = 2.0

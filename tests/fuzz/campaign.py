@@ -17,8 +17,8 @@ import psycopg
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
+from devstack.stack import Stack
 from tests.fuzz.questions import Question, questions, raw_heads
-from webhook.demo.stack import Stack
 
 _TIMEOUT_S = 30
 _T = TypeVar("_T")

@@ -20,8 +20,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from devstack.stack import Stack, demo_stack
 from tests.fuzz.campaign import ask_bodies, everything_written, send_raw_heads
-from webhook.demo.stack import Stack, demo_stack
 
 DESCRIPTION = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / "openapi.yaml")
 OPERATIONS = [operation for path in DESCRIPTION.values() for operation in path.values()]

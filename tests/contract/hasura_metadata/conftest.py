@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from webhook.demo.postgres import embedded_postgres
+from devstack.postgres import embedded_postgres
 from webhook.hasura.protocol import TABLE_NAME, TABLE_SCHEMA
 
 MIGRATIONS = Path(__file__).parents[3] / "migrations/default"

@@ -10,9 +10,9 @@ from starlette.routing import Route
 
 from tests.contract.hasura_metadata.columns import columns_after
 from tests.contract.hasura_metadata.project import read_project
-from webhook.entrypoints.http_app import ACTION_PATH, EVENT_PATH, create_app
 from webhook.hasura import protocol
 from webhook.hasura.client import ROLE
+from webhook.http.app import ACTION_PATH, EVENT_PATH, create_app
 from webhook.pipeline import Service
 from webhook.settings import Settings
 

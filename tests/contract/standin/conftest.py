@@ -7,9 +7,9 @@ from typing import Protocol
 import psycopg
 import pytest
 
+from devstack.postgres import embedded_postgres
 from tests.contract.standin.engine import IMAGES, Engine, Project, copy_project, running_engine
 from tests.contract.standin.fake_webhook import FakeWebhook, running_webhook
-from webhook.demo.postgres import embedded_postgres
 
 _OWN = {"owner_id": {"_eq": "X-Hasura-User-Id"}}
 # A role whose checks can fail, unlike those of our own metadata.

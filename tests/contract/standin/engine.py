@@ -12,7 +12,7 @@ import httpx2
 import psycopg
 import yaml
 
-from webhook.demo.processes import ServerProcess, clean_environment, free_port, wait_until_ready
+from devstack.processes import ServerProcess, clean_environment, free_port, wait_until_ready
 
 REPOSITORY = Path(__file__).parents[3]
 ADMIN_SECRET = "admin-secret"
@@ -76,7 +76,7 @@ def environment(database_url: str, webhook_url: str) -> dict[str, str]:
 def command(project: Project, port: int) -> list[str | Path]:
     return [
         sys.executable,
-        *("-m", "webhook.demo.standin", "--host", "127.0.0.1", "--port", str(port)),
+        *("-m", "devstack.standin", "--host", "127.0.0.1", "--port", str(port)),
         *("--metadata", project.metadata, "--migrations", project.migrations),
     ]
 

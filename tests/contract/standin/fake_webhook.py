@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from webhook.demo.processes import free_port
+from devstack.processes import free_port
 
 Answer = Callable[[], Response]
 

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from devstack.processes import clean_environment
+from devstack.standin.errors import MetadataRefused
+from devstack.standin.folder import load_metadata
 from tests.contract.standin.conftest import StartEngine
 from tests.contract.standin.engine import (
     IMAGES,
@@ -12,9 +15,6 @@ from tests.contract.standin.engine import (
     command,
     environment,
 )
-from webhook.demo.processes import clean_environment
-from webhook.demo.standin.errors import MetadataRefused
-from webhook.demo.standin.folder import load_metadata
 
 ENVIRONMENT = environment("postgresql://nowhere", "http://webhook")
 ACTIONS = "actions.yaml"

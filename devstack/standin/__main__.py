@@ -1,0 +1,129 @@
+"""Runs the stand-in: `python -m devstack.standin --metadata DIR --migrations DIR --port N`."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+
+import psycopg
+import uvicorn
+from psycopg_pool import AsyncConnectionPool
+
+from devstack.standin.app import create_app
+from devstack.standin.catalog import prepare
+from devstack.standin.errors import MetadataRefused
+from devstack.standin.events import Deliverer
+from devstack.standin.folder import load_metadata
+from devstack.standin.metadata_api import MetadataApi
+from devstack.standin.operations import Operations
+from devstack.standin.outbound import open_client
+from devstack.standin.session import Authentication, read_jwt_secret
+
+_log = logging.getLogger("devstack.standin")
+_POOL_SIZE = 20
+_POOL_TIMEOUT_S = 10.0
+_GRACEFUL_SHUTDOWN_S = 60
+
+
+def main() -> int:
+    """Serve until told to stop; 1 and one line on stderr if that can't begin."""
+    parser = argparse.ArgumentParser(prog="python -m devstack.standin", description=__doc__)
+    parser.add_argument("--metadata", type=Path, required=True, help="folder of Hasura's metadata")
+    parser.add_argument("--migrations", type=Path, required=True, help="folder of its migrations")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    _log.setLevel(logging.INFO)
+    try:
+        asyncio.run(
+            _serve(
+                arguments.metadata, arguments.migrations, arguments.host, arguments.port, os.environ
+            )
+        )
+    except (MetadataRefused, psycopg.OperationalError) as error:
+        print(f"The stand-in can't start: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(
+    metadata_folder: Path,
+    migrations: Path,
+    host: str,
+    port: int,
+    environment: Mapping[str, str],
+) -> None:
+    secret = environment.get("HASURA_GRAPHQL_ADMIN_SECRET")
+    if not secret:
+        raise MetadataRefused("environment variable 'HASURA_GRAPHQL_ADMIN_SECRET' is not set")
+    jwt_secret = environment.get("HASURA_GRAPHQL_JWT_SECRET")
+    authentication = Authentication(
+        secret,
+        environment.get("HASURA_GRAPHQL_UNAUTHORIZED_ROLE"),
+        read_jwt_secret(jwt_secret) if jwt_secret else None,
+    )
+    grace_s = int(environment.get("HASURA_GRAPHQL_GRACEFUL_SHUTDOWN_TIMEOUT", _GRACEFUL_SHUTDOWN_S))
+    metadata = load_metadata(metadata_folder, environment)
+    triggers = metadata.event_triggers
+    async with AsyncExitStack() as stack:
+        async with await psycopg.AsyncConnection.connect(metadata.database_url) as connection:
+            tables = await prepare(connection, metadata, migrations)
+        pool = AsyncConnectionPool(
+            metadata.database_url,
+            min_size=2,
+            max_size=_POOL_SIZE,
+            open=False,
+            timeout=_POOL_TIMEOUT_S,
+            check=AsyncConnectionPool.check_connection,  # Postgres may have been restarted
+        )
+        await stack.enter_async_context(pool)
+        client = await stack.enter_async_context(open_client())
+        operations = Operations(metadata, tables, pool, client)
+        deliverer = Deliverer(metadata.database_url, pool, client, triggers)
+        deliverer.start()
+        stack.push_async_callback(deliverer.stop, grace_s)
+        metadata_api = MetadataApi(pool, metadata.source.name, triggers, metadata.exported)
+        server = _Server(
+            uvicorn.Config(
+                create_app(authentication, operations, metadata_api),
+                host=host,
+                port=port,
+                lifespan="off",
+                ws="websockets-sansio",
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=grace_s,
+            )
+        )
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(
+                signal_number, setattr, server, "should_exit", True
+            )
+        _log.info(
+            "A stand-in for Hasura, for development only: GraphQL at http://%s:%s/v1/graphql,"
+            " %s tables, %s actions, %s event triggers",
+            host,
+            port,
+            len(tables),
+            len(metadata.actions.actions),
+            len(triggers),
+        )
+        await server.serve()
+    _log.info("The stand-in has stopped")
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to us: uvicorn would end the process by the signal, before we clean up."""
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Brings the database to where the project's files want it: own tables, migrations, triggers."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+import psycopg
+from psycopg.sql import SQL, Composable, Identifier, Literal
+
+from devstack.standin.errors import MetadataRefused
+from devstack.standin.folder import Metadata
+from devstack.standin.introspect import Table, read_table
+from devstack.standin.metadata import EventTrigger, Operation, TableName
+from devstack.standin.rights import check_columns
+
+_TRIGGER_PREFIX = "notify_hasura_"
+_EXISTING_TRIGGERS = """
+SELECT n.nspname, c.relname, t.tgname
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE NOT t.tgisinternal AND starts_with(t.tgname, %s)
+"""
+# Any number that no one else locks: only one stand-in prepares a database at a time.
+_PREPARATION_LOCK = 0x48617375
+
+
+async def prepare(
+    connection: psycopg.AsyncConnection, metadata: Metadata, migrations: Path
+) -> dict[TableName, Table]:
+    """Prepare the database, all of it or nothing, and read the tracked tables.
+
+    Raises:
+        MetadataRefused: a migration fails, or the metadata names what is not there.
+    """
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_PREPARATION_LOCK,))
+        await connection.execute(_trusted(files(__package__).joinpath("catalog.sql").read_text()))
+        await _migrate(connection, migrations / metadata.source.name)
+        tables = {}
+        for entry in metadata.source.tables:
+            tables[entry.table] = table = await read_table(connection, entry.table)
+            check_columns(entry, table)
+        await _install_triggers(connection, metadata.event_triggers, tables)
+    return tables
+
+
+async def _migrate(connection: psycopg.AsyncConnection, folder: Path) -> None:
+    """Apply each up.sql that has not been applied, in the order of their versions."""
+    cursor = await connection.execute("SELECT version FROM hdb_catalog.schema_migrations")
+    applied = {version for (version,) in await cursor.fetchall()}
+    for version, path in sorted(_versions(folder).items()):
+        if version in applied:
+            continue
+        try:
+            await connection.execute(_trusted(path.read_text(encoding="utf-8")))
+        except psycopg.Error as error:
+            message = error.diag.message_primary or str(error)
+            raise MetadataRefused(f"migration {path.parent.name}: {message}") from error
+        await connection.execute(
+            "INSERT INTO hdb_catalog.schema_migrations (version) VALUES (%s)", (version,)
+        )
+
+
+def _versions(folder: Path) -> dict[int, Path]:
+    versions = {}
+    for path in folder.glob("*/up.sql"):
+        version = path.parent.name.partition("_")[0]
+        if not version.isdecimal():
+            raise MetadataRefused(f"migration {path.parent.name}: its name needs a version first")
+        versions[int(version)] = path
+    return versions
+
+
+async def _install_triggers(
+    connection: psycopg.AsyncConnection,
+    event_triggers: Mapping[str, tuple[TableName, EventTrigger]],
+    tables: Mapping[TableName, Table],
+) -> None:
+    cursor = await connection.execute(_EXISTING_TRIGGERS, (_TRIGGER_PREFIX,))
+    for schema, table, name in await cursor.fetchall():
+        await connection.execute(
+            SQL("DROP TRIGGER {} ON {}").format(Identifier(name), Identifier(schema, table))
+        )
+    for table_name, trigger in event_triggers.values():
+        for operation_name, operation in trigger.definition.operations.items():
+            await connection.execute(
+                SQL(
+                    "CREATE TRIGGER {} AFTER {} ON {} FOR EACH ROW {}"
+                    " EXECUTE FUNCTION hdb_catalog.notify_hasura({}, {})"
+                ).format(
+                    Identifier(f"{_TRIGGER_PREFIX}{trigger.name}_{operation_name}"),
+                    _trusted(operation_name),
+                    Identifier(table_name.schema_, table_name.name),
+                    _when(operation_name, operation, tables[table_name]),
+                    Literal(trigger.name),
+                    Literal("" if operation.payload == "*" else _array(operation.payload)),
+                )
+            )
+
+
+def _when(operation_name: str, operation: Operation, table: Table) -> Composable:
+    """Let an UPDATE count only if a listened column really changes."""
+    if operation_name != "UPDATE":
+        return SQL("")
+    columns = table.columns if operation.columns == "*" else operation.columns
+    # As text, because not every type (json) knows equality.
+    changes = [
+        SQL("OLD.{0}::text IS DISTINCT FROM NEW.{0}::text").format(Identifier(column))
+        for column in columns
+    ]
+    return SQL("WHEN ({})").format(SQL(" OR ").join(changes))
+
+
+def _array(columns: tuple[str, ...]) -> str:
+    return "{" + ",".join(f'"{column}"' for column in columns) + "}"
+
+
+def _trusted(text: str) -> SQL:
+    """Take text from this project's own files as SQL."""
+    return SQL(text)

@@ -1,0 +1,175 @@
+"""One GraphQL request: checked, run as one unit of work, answered in graphql-engine's shape."""
+
+import inspect
+import logging
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import httpx2
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    OperationDefinitionNode,
+    OperationType,
+    execute,
+    get_operation_ast,
+    parse,
+    validate,
+)
+from psycopg_pool import AsyncConnectionPool
+
+from devstack.standin.errors import EngineError
+from devstack.standin.folder import Metadata
+from devstack.standin.introspect import Table
+from devstack.standin.metadata import TableName
+from devstack.standin.schema import build_role_schema
+from devstack.standin.session import ADMIN, Session
+from devstack.standin.translate import translated
+from devstack.standin.unit_of_work import UnitOfWork
+
+_log = logging.getLogger(__name__)
+
+
+class Operations:
+    """Answers GraphQL requests of any role."""
+
+    def __init__(
+        self,
+        metadata: Metadata,
+        tables: Mapping[TableName, Table],
+        pool: AsyncConnectionPool,
+        client: httpx2.AsyncClient,
+    ) -> None:
+        """Build the admin's schema, so that metadata which makes none is refused at start."""
+        self._metadata = metadata
+        self._tables = tables
+        self._pool = pool
+        self._client = client
+        self._schemas: dict[str, GraphQLSchema] = {}
+        self._schema(ADMIN)
+
+    async def answer(
+        self, request: Any, session: Session, *, by_socket: bool = False
+    ) -> dict[str, Any]:
+        """Answer one `{query, variables, operationName}`; errors are an answer too.
+
+        Only `by_socket` a subscription is answered, with what it would show now.
+        """
+        try:
+            return {"data": await self._run(request, session, by_socket=by_socket)}
+        except EngineError as error:
+            return {"errors": [error.graphql(for_admin=session.is_admin)]}
+
+    async def _run(self, request: Any, session: Session, *, by_socket: bool) -> Any:
+        query, variables, name = _parts(request)
+        schema = self._schema(session.role)
+        document, operation = _checked(schema, query, name)
+        if operation.operation is OperationType.SUBSCRIPTION and not by_socket:
+            message = "subscriptions are not supported over HTTP, use websockets instead"
+            raise EngineError(message, "unexpected")
+        _check_variables(operation, variables)
+        is_mutation = operation.operation is OperationType.MUTATION
+        work = UnitOfWork(self._pool, session, query, is_mutation=is_mutation)
+        try:
+            result = execute(schema, document, None, work, variables, name)
+            if inspect.isawaitable(result):
+                result = await result
+            if result.errors:
+                raise _cause(result.errors[0], document)
+        except BaseException:
+            await work.rollback()
+            raise
+        await work.commit()
+        return result.data
+
+    def _schema(self, role: str) -> GraphQLSchema:
+        if role not in self._schemas:
+            self._schemas[role] = build_role_schema(
+                role, self._metadata, self._tables, self._client
+            )
+        return self._schemas[role]
+
+
+@lru_cache(maxsize=256)  # as graphql-engine keeps the plans of what it is asked again and again
+def _checked(
+    schema: GraphQLSchema, query: str, name: str | None
+) -> tuple[DocumentNode, OperationDefinitionNode]:
+    try:
+        document = parse(query)
+    except GraphQLSyntaxError as error:
+        message = "not a valid graphql query"
+        raise EngineError(message, "validation-failed", "$.query") from error
+    operation = _operation(document, name)
+    _check_root(schema, operation)
+    if errors := validate(schema, document, max_errors=1):
+        raise translated(errors[0], document)
+    return document, operation
+
+
+def is_subscription(request: Any) -> bool:
+    """Tell whether a request is for a subscription; one that can't be read is not."""
+    try:
+        query, _, name = _parts(request)
+        operation = get_operation_ast(parse(query), name)
+    except (EngineError, GraphQLSyntaxError):
+        return False
+    return operation is not None and operation.operation is OperationType.SUBSCRIPTION
+
+
+def _parts(request: Any) -> tuple[str, dict[str, Any], str | None]:
+    if not isinstance(request, dict):
+        raise EngineError("expected an object for the request", "parse-failed")
+    if "query" not in request:
+        raise EngineError("the key 'query' was not present", "parse-failed")
+    query, variables = request["query"], request.get("variables")
+    name = request.get("operationName")
+    if not isinstance(query, str):
+        raise EngineError("expected a string", "parse-failed", "$.query")
+    if not isinstance(variables, dict | None):
+        raise EngineError("expected an object", "parse-failed", "$.variables")
+    if not isinstance(name, str | None):
+        raise EngineError("expected a string", "parse-failed", "$.operationName")
+    return query, variables or {}, name
+
+
+def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
+    operation = get_operation_ast(document, name)
+    if operation is not None:
+        return operation
+    if name is None:
+        message = (
+            "exactly one operation has to be present in the document"
+            " when operationName is not specified"
+        )
+    else:
+        message = f'no such operation found in the document: "{name}"'
+    raise EngineError(message, "validation-failed")
+
+
+def _check_root(schema: GraphQLSchema, operation: OperationDefinitionNode) -> None:
+    if schema.get_root_type(operation.operation) is None:
+        kind = {"mutation": "mutations"}.get(operation.operation.value, "subscriptions")
+        raise EngineError(f"no {kind} exist", "validation-failed")
+
+
+def _check_variables(operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> None:
+    declared = {
+        definition.variable.name.value for definition in operation.variable_definitions or ()
+    }
+    if unexpected := sorted(variables.keys() - declared):
+        message = f"unexpected variables in variableValues: {', '.join(unexpected)}"
+        raise EngineError(message, "validation-failed")
+
+
+def _cause(error: GraphQLError, document: DocumentNode) -> EngineError:
+    """Find out whose error it is: a resolver's, the request's, or a bug of ours."""
+    cause = error.original_error
+    if isinstance(cause, EngineError):
+        return cause
+    if cause is None or isinstance(cause, GraphQLError):
+        return translated(error, document)
+    _log.error("a resolver failed", exc_info=cause)
+    return EngineError("internal error", "unexpected", internal={"error": str(cause)})

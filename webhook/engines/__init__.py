@@ -1,0 +1,1 @@
+"""The same service under another engine: Ray Serve, RunPod."""

@@ -1,1 +1,0 @@
-"""One file per way in which a job comes in: translate, call the pipeline, translate back."""

@@ -1,0 +1,1 @@
+"""The webhook over HTTP: the Starlette app, and the limits of each connection."""
