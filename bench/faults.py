@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.machine import describe_machine
-from tests.faults.neighbourhood import neighbourhood
-from tests.faults.scenarios import SCENARIOS, Outcome
+from tests.support.faults.neighbourhood import neighbourhood
+from tests.support.faults.scenarios import SCENARIOS, Outcome
 
 PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 BEGIN, END = "<!-- from here on by python -m bench faults -->\n", "<!-- to here -->\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.machine import describe_machine, peak_rss_bytes
 from devstack.stack import demo_stack
-from tests.fuzz.campaign import Report, ask_bodies, everything_written, send_raw_heads
+from tests.support.fuzz.campaign import Report, ask_bodies, everything_written, send_raw_heads
 
 _MAX_P99_S = 0.1
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from bench.machine import describe_machine, peak_rss_bytes
-from tests.parity import weights
-from tests.parity.compare import published_tensors
+from tests.support.parity import weights
+from tests.support.parity.compare import published_tensors
 from webhook.segmentation.birefnet import CONFIGS, BiRefNet
 
 OURS, PLAIN = "ours", "plain"

@@ -27,7 +27,7 @@ from bench import load
 from bench.machine import describe_machine
 from bench.simulated_service import NETWORK_PX, SleepingNetwork, simulated_model
 from devstack.stack import Stack
-from tests.bodies import event_body
+from tests.support.bodies import event_body
 from webhook.domain import RemovalResult
 from webhook.hasura.client import DOCUMENTS, ROLE, changes_of_result
 from webhook.hasura.protocol import SECRET_HEADER

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, StorageState, ViewportSize, sync_
 
 from devstack.backend import page_server
 from devstack.stack import demo_stack
-from tests.browser.launch import ARGUMENTS
+from tests.support.browser import ARGUMENTS
 
 _FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"
 _SAMPLES = ("flower", "chelsea", "coffee")

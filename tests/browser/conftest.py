@@ -11,7 +11,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from devstack.backend import page_server
 from devstack.stack import Stack
-from tests.browser.launch import ARGUMENTS
+from tests.support.browser import ARGUMENTS
 
 PATIENCE_MS = 20_000
 NewVisitor = Callable[..., Awaitable[BrowserContext]]

@@ -11,7 +11,7 @@ import pytest
 from devstack.backend.photos import MAX_UPLOAD_BYTES
 from devstack.processes import free_port, wait_until_ready
 from devstack.stack import Stack, python_server, says_ok
-from tests.serving import serving
+from tests.support.serving import serving
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageSegmentation
 
-from tests.parity import weights
-from tests.parity.compare import published_tensors
+from tests.support.parity import weights
+from tests.support.parity.compare import published_tensors
 from webhook.errors import ConfigurationError, WeightsInvalid
 from webhook.segmentation.checkpoints import CHECKPOINTS, WEIGHTS_FILE
 from webhook.segmentation.device import Device

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from devstack.processes import ServerProcess, free_port, wait_until_ready
-from tests.contract.dockerfile import ROOT, Image, context, flags, follow, ignored
+from tests.support.dockerfile import ROOT, Image, context, flags, follow, ignored
 from webhook import __version__
 from webhook.settings import Settings
 

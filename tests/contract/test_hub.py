@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import serving
+from tests.support.serving import serving
 from webhook.segmentation.checkpoints import CHECKPOINTS
 
 ROOT = Path(__file__).parents[2]

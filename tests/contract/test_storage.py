@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 
 from devstack.processes import free_port
 from devstack.seaweedfs import embedded_s3
-from tests.faults.proxy import Fault, FaultProxy
+from tests.support.faults.proxy import Fault, FaultProxy
 from webhook.errors import (
     ImageTooLarge,
     InvalidImageId,

@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NoReturn
 
-from tests.contract.dockerfile import follow
-from tests.serving import serving
+from tests.support.dockerfile import follow
+from tests.support.serving import serving
 
 _VERSION = "1.50"
 

@@ -17,7 +17,7 @@ from devstack.processes import free_port
 from devstack.stack import says_ok
 from tests.contract.test_dockerfile import NO_NETWORK
 from tests.docs.terminal import Terminal
-from tests.faults.scenarios import SCENARIOS
+from tests.support.faults.scenarios import SCENARIOS
 
 # Small enough for a test, which looks at what is measured and not at how much.
 SMALL: dict[str, tuple[list[str], dict[str, Any]]] = {

@@ -19,7 +19,7 @@ from devstack.stack import Stack, python_server, says_ok
 from tests.docs.kubernetes_api import KubernetesApi
 from tests.docs.terminal import Terminal
 from tests.e2e.conftest import User
-from tests.serving import serving
+from tests.support.serving import serving
 
 CUP = sample_photos()[1]
 ADMIN_SECRET = secrets.token_hex(32)  # the doctor finds others wanting

@@ -11,7 +11,7 @@ from devstack.stack import Stack
 from tests.contract.test_hub import FakeHub
 from tests.docs.terminal import Terminal
 from tests.e2e.conftest import User
-from tests.serving import serving
+from tests.support.serving import serving
 
 PHOTO, OTHER_PHOTO = sample_photos()[3], sample_photos()[1]
 

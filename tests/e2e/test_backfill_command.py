@@ -15,8 +15,8 @@ import pytest
 from devstack.processes import free_port
 from devstack.samples import sample_photos
 from devstack.stack import Stack
-from tests.e2e.command_line import Shell
 from tests.e2e.conftest import User
+from tests.support.command_line import Shell
 
 ROCKET = sample_photos()[3]
 

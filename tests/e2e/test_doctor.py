@@ -22,10 +22,10 @@ from moto.server import ThreadedMotoServer
 
 from devstack.processes import clean_environment, free_port
 from devstack.stack import Stack
-from tests.contract.standin import engine as standin
 from tests.contract.test_security import policy
 from tests.e2e.conftest import User
-from tests.serving import serving
+from tests.support import standin_engine as standin
+from tests.support.serving import serving
 from webhook.commands.cli import main
 
 REPOSITORY = Path(__file__).parents[2]

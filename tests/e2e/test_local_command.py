@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from devstack.samples import sample_photos
-from tests.e2e.command_line import Shell
+from tests.support.command_line import Shell
 
 _, COFFEE, _, ROCKET, _ = sample_photos()
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]m")

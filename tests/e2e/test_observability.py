@@ -23,10 +23,10 @@ from devstack.processes import (
     wait_until_ready,
 )
 from devstack.stack import Stack
-from tests.bodies import event_body
 from tests.e2e.conftest import User
 from tests.e2e.test_refusals import ROCKET
-from tests.serving import serving
+from tests.support.bodies import event_body
+from tests.support.serving import serving
 
 REPOSITORY = Path(__file__).parents[2]
 OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text("utf-8")

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from devstack.samples import sample_photos
 from devstack.stack import demo_stack
 from tests.e2e.conftest import User
-from tests.parity import weights
-from tests.parity.compare import published_tensors
+from tests.support.parity import weights
+from tests.support.parity.compare import published_tensors
 from webhook.segmentation.hub import sha256_of
 
 ROCKET = sample_photos()[3]

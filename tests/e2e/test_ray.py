@@ -14,9 +14,9 @@ from bench import load
 from devstack.launchers import RAY
 from devstack.samples import sample_photos
 from devstack.stack import Stack, demo_stack
-from tests.contract.standin.engine import IMAGES, copy_project
 from tests.e2e.conftest import User
 from tests.e2e.test_demo_command import assert_gone
+from tests.support.standin_engine import IMAGES, copy_project
 
 ROWS = 60
 PHOTO = sample_photos()[3].read_bytes()

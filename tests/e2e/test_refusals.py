@@ -12,8 +12,8 @@ import pytest
 
 from devstack.samples import sample_photos
 from devstack.stack import Stack
-from tests.bodies import event_body
 from tests.e2e.conftest import User
+from tests.support.bodies import event_body
 
 ROCKET = sample_photos()[3]
 Post = Callable[..., httpx2.Response]

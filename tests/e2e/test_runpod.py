@@ -18,8 +18,8 @@ from devstack.processes import ServerProcess, clean_environment, free_port, wait
 from devstack.samples import sample_photos
 from devstack.stack import Stack
 from tests.e2e.conftest import User
-from tests.e2e.runpod_platform import Platform, platform
-from tests.faults.proxy import Fault, FaultProxy
+from tests.support.faults.proxy import Fault, FaultProxy
+from tests.support.runpod_platform import Platform, platform
 
 PHOTO = sample_photos()[3]
 REPOSITORY = Path(__file__).parents[2]

@@ -13,9 +13,9 @@ import pytest
 from PIL import ExifTags, Image
 
 from devstack.stack import Stack, demo_stack
-from tests.bodies import event_body
 from tests.e2e.conftest import User
 from tests.e2e.test_refusals import ROCKET
+from tests.support.bodies import event_body
 
 PREVIOUS = "the-secret-of-last-month-1f9c"
 HUB_TOKEN = "hf_tokenThatOpensTheHub8d21"

@@ -10,7 +10,7 @@ import pytest
 from bench import load
 from devstack.samples import sample_photos
 from devstack.stack import Stack
-from tests.bodies import event_body
+from tests.support.bodies import event_body
 
 ROWS = 200
 LATE = 10

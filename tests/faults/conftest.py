@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.neighbourhood import Neighbourhood, neighbourhood
+from tests.support.faults.neighbourhood import Neighbourhood, neighbourhood
 
 
 @pytest.fixture(scope="package")

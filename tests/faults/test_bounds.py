@@ -8,9 +8,9 @@ import uuid
 
 import pytest
 
-from tests.faults.neighbourhood import JOB_TIMEOUT_S, Neighbourhood, wait_for
-from tests.faults.proxy import Fault
-from tests.faults.scenarios import STORE, delivery
+from tests.support.faults.neighbourhood import JOB_TIMEOUT_S, Neighbourhood, wait_for
+from tests.support.faults.proxy import Fault
+from tests.support.faults.scenarios import STORE, delivery
 from webhook.hasura.client import TIMEOUT_S
 from webhook.http.app import BODY_TIMEOUT_S
 

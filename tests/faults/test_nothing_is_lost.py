@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.faults.neighbourhood import Neighbourhood
-from tests.faults.scenarios import SCENARIOS, Scenario
+from tests.support.faults.neighbourhood import Neighbourhood
+from tests.support.faults.scenarios import SCENARIOS, Scenario
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from devstack.stack import Stack, demo_stack
-from tests.fuzz.campaign import ask_bodies, everything_written, send_raw_heads
+from tests.support.fuzz.campaign import ask_bodies, everything_written, send_raw_heads
 
 DESCRIPTION = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / "openapi.yaml")
 OPERATIONS = [operation for path in DESCRIPTION.values() for operation in path.values()]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.parity.compare import DATA
+from tests.support.parity.compare import DATA
 from webhook.segmentation.birefnet.deformable import FramedMap, deformable_columns
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tests.parity import weights
-from tests.parity.compare import Case, check_activation, check_logits, published_tensors
+from tests.support.parity import weights
+from tests.support.parity.compare import Case, check_activation, check_logits, published_tensors
 from webhook.domain import ModelIdentity
 from webhook.segmentation.birefnet import CONFIGS, BiRefNet, PatchOrder
 from webhook.segmentation.device import Device

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from devstack.postgres import embedded_postgres
-from tests.contract.standin.engine import IMAGES, Engine, Project, copy_project, running_engine
-from tests.contract.standin.fake_webhook import FakeWebhook, running_webhook
+from tests.support.fake_webhook import FakeWebhook, running_webhook
+from tests.support.standin_engine import IMAGES, Engine, Project, copy_project, running_engine
 
 _OWN = {"owner_id": {"_eq": "X-Hasura-User-Id"}}
 # A role whose checks can fail, unlike those of our own metadata.

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from starlette.responses import RedirectResponse
 
-from tests.contract.standin.engine import REPOSITORY, WEBHOOK_SECRET, Engine
-from tests.contract.standin.fake_webhook import Answer, FakeWebhook, answering, answering_text
+from tests.support.fake_webhook import Answer, FakeWebhook, answering, answering_text
+from tests.support.standin_engine import REPOSITORY, WEBHOOK_SECRET, Engine
 
 GRAPHQL = REPOSITORY / "graphql"
 REMOVE = (GRAPHQL / "remove_background.graphql").read_text()

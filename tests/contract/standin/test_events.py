@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.contract.standin.conftest import StartEngine
-from tests.contract.standin.engine import IMAGES, REPOSITORY, WEBHOOK_SECRET, Engine, Project
-from tests.contract.standin.fake_webhook import Call, FakeWebhook, answering
+from tests.support.fake_webhook import Call, FakeWebhook, answering
+from tests.support.standin_engine import IMAGES, REPOSITORY, WEBHOOK_SECRET, Engine, Project
 
 INSERT = (REPOSITORY / "graphql" / "insert_image.graphql").read_text()
 RECORD = (REPOSITORY / "graphql" / "record_removal.graphql").read_text()

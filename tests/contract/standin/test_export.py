@@ -1,4 +1,4 @@
-from tests.contract.standin.engine import Engine
+from tests.support.standin_engine import Engine
 
 
 def test_the_metadata_is_told_as_it_is_written(engine: Engine) -> None:

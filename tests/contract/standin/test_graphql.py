@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.standin.engine import ADMIN_SECRET, REPOSITORY, Engine
+from tests.support.standin_engine import ADMIN_SECRET, REPOSITORY, Engine
 
 GRAPHQL = REPOSITORY / "graphql"
 INSERT = (GRAPHQL / "insert_image.graphql").read_text()

@@ -13,7 +13,9 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tests.contract.standin.conftest import StartEngine
-from tests.contract.standin.engine import (
+from tests.contract.standin.test_graphql import INSERT, RECORD, new_id
+from tests.support.fake_webhook import FakeWebhook
+from tests.support.standin_engine import (
     ADMIN_SECRET,
     REPOSITORY,
     Engine,
@@ -21,8 +23,6 @@ from tests.contract.standin.engine import (
     copy_project,
     running_engine,
 )
-from tests.contract.standin.fake_webhook import FakeWebhook
-from tests.contract.standin.test_graphql import INSERT, RECORD, new_id
 
 KEY = "0123456789abcdef0123456789abcdef"
 WATCH = (REPOSITORY / "graphql" / "watch_images.graphql").read_text()

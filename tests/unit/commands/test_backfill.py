@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from anyio import CapacityLimiter
 
-from tests.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
+from tests.support.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
 from webhook import inventory
 from webhook.budget import Budget
 from webhook.commands.backfill import outstanding

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from tests.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
+from tests.support.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
 from tests.unit.hasura.test_protocol import IMAGE_ID, MOMENT, action_body, event_body, event_part
 from webhook.budget import Budget
 from webhook.domain import RemovalResult

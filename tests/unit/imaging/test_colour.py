@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from structlog.testing import capture_logs
 
-from tests.images import (
+from tests.support.images import (
     DISPLAY_P3_PRIMARIES,
     SRGB_PRIMARIES,
     cmyk_profile_with_orange_cyan,

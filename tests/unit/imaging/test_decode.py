@@ -7,8 +7,8 @@ import simplejpeg  # type: ignore[import-untyped]  # it ships no hints
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.fakes import make_image
-from tests.images import (
+from tests.support.fakes import make_image
+from tests.support.images import (
     GREY,
     GREY_ALPHA,
     PALETTE,

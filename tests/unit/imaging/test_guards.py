@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.images import chunk, png
+from tests.support.images import chunk, png
 from webhook.errors import UnsupportedImage
 from webhook.imaging import decode
 

@@ -5,8 +5,8 @@ import zlib
 
 import pytest
 
-from tests.fakes import make_image
-from tests.images import chunk
+from tests.support.fakes import make_image
+from tests.support.images import chunk
 from webhook.errors import ImageTooLarge
 from webhook.imaging import decode
 
@@ -59,7 +59,7 @@ def test_too_many_pixels_are_refused_by_the_header(file_format: str) -> None:
 
 def test_damaged_files_of_every_format_end_cleanly() -> None:
     finished = subprocess.run(
-        [sys.executable, "-m", "tests.mutants", "2000"], capture_output=True, check=False
+        [sys.executable, "-m", "tests.support.mutants", "2000"], capture_output=True, check=False
     )
     assert finished.returncode == 0, finished.stderr.decode()
     report = json.loads(finished.stdout.splitlines()[-1])

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.fakes import FakeNetwork
+from tests.support.fakes import FakeNetwork
 from webhook.domain import ModelIdentity
 from webhook.errors import ConfigurationError, DeviceOutOfMemory, InferenceFailed
 from webhook.segmentation.device import Device, choose_device

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tests.fakes import FakeNetwork
+from tests.support.fakes import FakeNetwork
 from webhook.domain import ModelIdentity
 from webhook.errors import ConfigurationError, InferenceFailed, ModelNotAllowed
 from webhook.segmentation.device import Device

@@ -1,4 +1,4 @@
-"""Decodes thousands of damaged files in a process of its own: `python -m tests.mutants COUNT`.
+"""Decodes thousands of damaged files in a process: `python -m tests.support.mutants COUNT`.
 
 A test starts it: a crash, a hang or a memory bomb ends this process, not the tests. Its last line
 is a JSON object.
@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from bench.machine import peak_rss_bytes
-from tests.images import (
+from tests.support.images import (
     DISPLAY_P3_PRIMARIES,
     GREY,
     PALETTE,

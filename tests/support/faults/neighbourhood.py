@@ -17,9 +17,9 @@ import httpx2
 from devstack.processes import ServerProcess, clean_environment, free_port
 from devstack.samples import sample_photos
 from devstack.stack import Stack, demo_stack
-from tests.contract.standin.engine import IMAGES, copy_project
 from tests.e2e.conftest import User
-from tests.faults.proxy import FaultProxy
+from tests.support.faults.proxy import FaultProxy
+from tests.support.standin_engine import IMAGES, copy_project
 
 PHOTO = sample_photos()[3]
 JOB_TIMEOUT_S = 4.0
@@ -106,7 +106,7 @@ class Neighbourhood:
             "The second service",
             [sys.executable, "-m", "webhook", "serve"],
             log=self.stack.folder / "second.log",
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             environment=clean_environment(**{**self.stack.settings, "PORT": str(port)}),
         )
         with process.running():

@@ -6,7 +6,7 @@ arithmetic and single IEEE-754 float32 operations. Two machines therefore build
 bit-identical weights, and a native implementation can be compared with recorded
 upstream outputs without the gated checkpoint.
 
-    from tests.parity.weights import fill_state_dict, normalise, picture
+    from tests.support.parity.weights import fill_state_dict, normalise, picture
     state = fill_state_dict(spec)           # spec: {name: {"shape": [...], "dtype": "F32"}}
     model.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=True)
     x = torch.from_numpy(normalise(picture(256, 256)))   # float32 [1, 3, 256, 256]

@@ -1,6 +1,6 @@
 """Compare a model's outputs with the recorded ones.
 
-    from tests.parity.compare import Case, check_activation, check_logits
+    from tests.support.parity.compare import Case, check_activation, check_logits
     case = Case("swin_t_256x256_columns")
     x = case.network_input()                     # float32 [1, 3, H, W] numpy array
     report = check_logits(case, logits)          # logits: array-like [.., H, W], before the sigmoid
@@ -21,7 +21,7 @@ from webhook.segmentation.birefnet import PatchOrder
 from . import weights
 from .weights import Array
 
-DATA = Path(__file__).resolve().parent / "data"
+DATA = Path(__file__).resolve().parents[2] / "parity" / "data"
 MAX_LOGIT = 2e-4  # cases up to 512 x 512
 MAX_ALPHA = 4e-5
 MEAN_ALPHA = 1.3e-6  # any size

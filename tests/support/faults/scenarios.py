@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from tests.bodies import event_body
-from tests.faults.neighbourhood import Neighbourhood, computed_by, wait_for
-from tests.faults.proxy import Fault
+from tests.support.bodies import event_body
+from tests.support.faults.neighbourhood import Neighbourhood, computed_by, wait_for
+from tests.support.faults.proxy import Fault
 
 FIND, CHECK = rb"GET /images/?\?list", rb"HEAD /images/img/"
 FETCH, STORE = rb"GET /images/ogs/", rb"PUT /images/img/"

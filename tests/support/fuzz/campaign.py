@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
 from devstack.stack import Stack
-from tests.fuzz.questions import Question, questions, raw_heads
+from tests.support.fuzz.questions import Question, questions, raw_heads
 
 _TIMEOUT_S = 30
 _T = TypeVar("_T")

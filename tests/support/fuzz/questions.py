@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.bodies import event_body
+from tests.support.bodies import event_body
 
 DOORS = ("/actions/remove-background", "/events/images", "/runsync")
 _TOKEN = st.text("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=30)

@@ -14,7 +14,7 @@ import yaml
 
 from devstack.processes import ServerProcess, clean_environment, free_port, wait_until_ready
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[2]
 ADMIN_SECRET = "admin-secret"
 WEBHOOK_SECRET = "webhook-secret"
 

@@ -10,7 +10,7 @@ from queue import Empty, Queue
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.serving import serving
+from tests.support.serving import serving
 
 API_KEY = "a-key-of-the-platform"
 _POLL_S = 0.5  # the platform's own long poll takes up to 90 s
