@@ -193,3 +193,10 @@ class WeightsInvalid(ServiceFault):
     """The weights aren't the expected ones: the service refuses to start."""
 
     code = "weights-invalid"
+
+
+def as_removal_error(exc: Exception) -> RemovalError:
+    """Return `exc` if it is one of ours; else the fault that stands for it and tells nothing."""
+    if isinstance(exc, RemovalError):
+        return exc
+    return ServiceFault("Internal error; the log of the service has the details.")

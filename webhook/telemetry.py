@@ -13,6 +13,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from structlog.typing import EventDict, Processor
 
 from webhook import __version__
+from webhook.errors import RemovalError, RequestRejected, ServiceFault, TemporarilyUnavailable
 from webhook.tracing import span
 
 # A stage takes milliseconds of an S3 nearby, or its whole deadline of a neighbour that hangs.
@@ -85,6 +86,18 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     root.setLevel(max(chosen, logging.WARNING))
     for name in _SPEAKING:
         logging.getLogger(name).setLevel(chosen)
+
+
+def log_failure(exc: Exception) -> None:
+    """Log why a job failed, at the level of its kind; with the traceback where it is our fault."""
+    if isinstance(exc, RequestRejected):
+        log.info("removal_rejected", code=exc.code, reason=str(exc))
+    elif isinstance(exc, TemporarilyUnavailable):
+        log.warning("removal_postponed", code=exc.code, reason=str(exc))
+    elif isinstance(exc, RemovalError):
+        log.error("removal_failed", code=exc.code, reason=str(exc), exc_info=exc)
+    else:
+        log.error("removal_failed", code=ServiceFault.code, exc_info=exc)
 
 
 def _headline_first(_logger: Any, _method: str, event: EventDict) -> EventDict:

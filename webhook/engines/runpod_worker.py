@@ -12,12 +12,11 @@ from typing import Any
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
-from webhook.errors import ConfigurationError, RemovalError
+from webhook.errors import ConfigurationError, RemovalError, as_removal_error
 from webhook.hasura.protocol import parse_input
-from webhook.http.app import explain
 from webhook.pipeline import Service, remove_background
 from webhook.settings import JobSettings, load_job_settings
-from webhook.telemetry import configure_logging, log
+from webhook.telemetry import configure_logging, log, log_failure
 from webhook.tracing import span
 from webhook.tuning import tune_process
 
@@ -73,7 +72,8 @@ async def _answer(job: Mapping[str, Any], service: Service) -> dict[str, str]:
             bind_contextvars(image_id=request.image_id)
             result = await remove_background(request, service)
         except Exception as exc:  # one job must not take others down
-            return {"error": str(explain(exc))}
+            log_failure(exc)
+            return {"error": str(as_removal_error(exc))}
         return {"key": result.key}
 
 

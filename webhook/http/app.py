@@ -22,16 +22,14 @@ from webhook.errors import (
     InvalidPayload,
     PayloadTooLarge,
     RemovalError,
-    RequestRejected,
-    ServiceFault,
     ShuttingDown,
-    TemporarilyUnavailable,
+    as_removal_error,
 )
 from webhook.hasura import protocol, replies
 from webhook.hasura.protocol import Delivery
 from webhook.hasura.replies import Reply, Verdict
 from webhook.pipeline import Service, record_failure, remove_background
-from webhook.telemetry import IN_FLIGHT, REMOVAL_REQUESTS, RETRIES_REQUESTED, log
+from webhook.telemetry import IN_FLIGHT, REMOVAL_REQUESTS, RETRIES_REQUESTED, log, log_failure
 from webhook.tracing import request_span
 
 ACTION_PATH = "/actions/remove-background"
@@ -150,14 +148,14 @@ async def _serve_event(
         )
         return replies.event_done(await remove_background(delivery.request, service))
     except Exception as exc:  # one job must not take others down
-        error = explain(exc)
+        error = _explain(exc)
     verdict = judge(error, delivery)
     gives_up_on_row = verdict == "give up" and replies.concerns_row(error)
     if gives_up_on_row and delivery is not None and delivery.request is not None:
         try:
             await record_failure(delivery.request.image_id, error, service)
         except Exception as exc:
-            error = explain(exc)
+            error = _explain(exc)
             verdict = judge(error, delivery)
     return replies.event_failed(error, verdict, delivery)
 
@@ -168,34 +166,48 @@ async def _answer(
     serve: Callable[[bytes, Service], Awaitable[Reply]],
     refuse: Callable[[RemovalError], Reply],
 ) -> Response:
-    """Check the secret, read the body, serve, and answer in JSON whatever happens."""
+    """Serve a request, and answer in JSON whatever happens."""
     ids = {"trigger": trigger, "job_id": uuid.uuid4().hex}
     with (
         request_span(request.scope["path"], request.headers) as trace,
         bound_contextvars(**ids, **({"trace_id": trace.trace_id} if trace.trace_id else {})),
         IN_FLIGHT.track_inprogress(),
     ):
-        reply = _CALLER_GONE
         try:
-            async with create_task_group() as watch:
-                try:
-                    presented = request.headers.get(protocol.SECRET_HEADER)
-                    protocol.authorise(presented, request.app.state.secrets)
-                    if not request.app.state.ready:
-                        raise ShuttingDown(_SHUTTING_DOWN)
-                    body = await _read_body(request)
-                    watch.start_soon(_cancel_when_caller_leaves, request, watch.cancel_scope)
-                    reply = await serve(body, request.app.state.service)
-                except Exception as exc:  # one job must not take others down
-                    reply = refuse(explain(exc))
-                watch.cancel_scope.cancel()
+            reply = await _serve_while_caller_waits(request, serve, refuse)
         except asyncio.CancelledError:  # the server's patience with the last jobs has run out
-            reply = refuse(explain(ShuttingDown(_SHUTTING_DOWN)))
+            reply = refuse(_explain(ShuttingDown(_SHUTTING_DOWN)))
         REMOVAL_REQUESTS.labels(trigger, reply.code).inc()
         if reply.asks_again:
             RETRIES_REQUESTED.labels(trigger, reply.code).inc()
         trace.answered(reply.status, reply.code)
         return JSONResponse(reply.body, reply.status, dict(reply.headers))
+
+
+async def _serve_while_caller_waits(
+    request: Request,
+    serve: Callable[[bytes, Service], Awaitable[Reply]],
+    refuse: Callable[[RemovalError], Reply],
+) -> Reply:
+    """Serve until the caller hangs up."""
+    reply = _CALLER_GONE
+    async with create_task_group() as watch:
+        try:
+            body = await _authorised_body(request)
+            watch.start_soon(_cancel_when_caller_leaves, request, watch.cancel_scope)
+            reply = await serve(body, request.app.state.service)
+        except Exception as exc:  # one job must not take others down
+            reply = refuse(_explain(exc))
+        watch.cancel_scope.cancel()
+    return reply
+
+
+async def _authorised_body(request: Request) -> bytes:
+    """Read the body of a caller who knows the secret, if there is a service to give it to."""
+    protocol.authorise(request.headers.get(protocol.SECRET_HEADER), request.app.state.secrets)
+    if not request.app.state.ready:
+        raise ShuttingDown(_SHUTTING_DOWN)
+    return await _read_body(request)
 
 
 async def _cancel_when_caller_leaves(request: Request, scope: CancelScope) -> None:
@@ -221,19 +233,9 @@ async def _read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def explain(exc: Exception) -> RemovalError:
-    """Log a failure at the level of its kind; what isn't ours is a fault of ours."""
-    if isinstance(exc, RequestRejected):
-        log.info("removal_rejected", code=exc.code, reason=str(exc))
-        return exc
-    if isinstance(exc, TemporarilyUnavailable):
-        log.warning("removal_postponed", code=exc.code, reason=str(exc))
-        return exc
-    if isinstance(exc, RemovalError):
-        log.error("removal_failed", code=exc.code, reason=str(exc), exc_info=exc)
-        return exc
-    log.error("removal_failed", code=ServiceFault.code, exc_info=exc)
-    return ServiceFault("Internal error; the log of the service has the details.")
+def _explain(exc: Exception) -> RemovalError:
+    log_failure(exc)
+    return as_removal_error(exc)
 
 
 # --- for the platform ----------------------------------------------------------------------------
@@ -260,6 +262,6 @@ async def _http_error(request: Request, exc: Exception) -> Response:
 
 
 async def _internal_error(request: Request, exc: Exception) -> Response:
-    error = explain(exc)
+    error = _explain(exc)
     body = {"message": str(error), "extensions": {"code": error.code}}
     return JSONResponse(body, error.http_status)
