@@ -7,9 +7,10 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from anyio import CapacityLimiter, to_thread
 
 from webhook.budget import Budget
-from webhook.domain import EMBEDDED, RemovalResult
+from webhook.domain import RemovalResult
 from webhook.hasura.client import HasuraClient, NoHasura, open_hasura
 from webhook.jobs import Jobs
+from webhook.models import EMBEDDED
 from webhook.pipeline import ObjectStore, Rows, Service
 from webhook.segmentation.device import choose_device, compile_network
 from webhook.segmentation.segmenter import TorchSegmenter
@@ -101,9 +102,7 @@ async def open_service_on(
 ) -> AsyncIterator[Service]:
     """Do as `open_service`, on an object store and a table that are open already."""
     segmenter = TorchSegmenter(
-        await to_thread.run_sync(load, settings),
-        max_batch_size=settings.max_batch_size,
-        max_queue_depth=settings.max_jobs,
+        await to_thread.run_sync(load, settings), max_batch_size=settings.max_batch_size
     )
     cores = os.cpu_count() or 1
     jobs: Jobs[RemovalResult] = Jobs(

@@ -8,16 +8,30 @@ from typing import Literal
 from webhook import __version__
 from webhook.errors import InvalidImageId
 
-EMBEDDED = "embedded"
-LOCAL = "local"
-MODELS = (
-    "briaai/RMBG-2.0",
-    "ZhengPeng7/BiRefNet",
-    "ZhengPeng7/BiRefNet_lite",
-    EMBEDDED,
-    LOCAL,
+
+@dataclass(frozen=True, slots=True)
+class ImageFormat:
+    """A kind of file that is taken: Pillow's name for it, its media type, its usual suffixes."""
+
+    name: str
+    media_type: str
+    suffixes: tuple[str, ...]
+
+
+IMAGE_FORMATS = (
+    ImageFormat("JPEG", "image/jpeg", (".jpg", ".jpeg")),
+    ImageFormat("PNG", "image/png", (".png",)),
+    ImageFormat("GIF", "image/gif", (".gif",)),
+    ImageFormat("WEBP", "image/webp", (".webp",)),
 )
-"""The models that may be named in the settings."""
+"""The kinds of files that a source may be; which one it is, its content tells, not its name."""
+
+
+def list_formats(last_word: str) -> str:
+    """Return the names of the formats for a sentence: "JPEG, PNG, GIF or WEBP"."""
+    *names, last = (image_format.name for image_format in IMAGE_FORMATS)
+    return f"{', '.join(names)} {last_word} {last}"
+
 
 PARAMETERS_VERSION = "2"
 """Raised whenever the same image and model would give another cut-out."""
@@ -65,6 +79,27 @@ class ModelIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that a cut-out follows from besides its source.
+
+    Who asks for the same recipe of the same image shares one job, and a cut-out whose certificate
+    names it is not made again: so whatever changes the pixels must be part of it.
+    """
+
+    model: ModelIdentity
+    parameters: str = PARAMETERS_VERSION
+
+    def certified(self) -> Mapping[str, str]:
+        """Return what the certificate says of it."""
+        return {
+            "model": self.model.name,
+            "revision": self.model.revision,
+            "precision": self.model.precision,
+            "parameters": self.parameters,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class RemovalResult:
     """What one finished job made; `coverage` is the share of opaque area, 0 to 1."""
 
@@ -92,12 +127,11 @@ def target_key(target_prefix: str, image_id: str) -> str:
     return f"{target_prefix}{check_image_id(image_id)}/trans.png"
 
 
-def certificate(
-    source: SourceObject, model: ModelIdentity, result: RemovalResult
-) -> Mapping[str, str]:
+def certificate(source: SourceObject, recipe: Recipe, result: RemovalResult) -> Mapping[str, str]:
     """Return the target's birth certificate: its S3 metadata, ASCII."""
     return {
-        **_origin(source, model),
+        "source-etag": source.etag,
+        **recipe.certified(),
         "width": str(result.width),
         "height": str(result.height),
         "coverage": f"{result.coverage:.6f}",
@@ -110,13 +144,14 @@ def certified_result(
     key: str,
     found: Mapping[str, str] | None,
     source: SourceObject,
-    model: ModelIdentity,
+    recipe: Recipe,
 ) -> RemovalResult | None:
     """Return the result that lies under `key`, if the certificate found there vouches for it.
 
-    It does if the same source and model would give the same cut-out again.
+    It does if the same source and recipe would give the same cut-out again.
     """
-    if found is None or not _origin(source, model).items() <= found.items():
+    origin = {"source-etag": source.etag, **recipe.certified()}
+    if found is None or not origin.items() <= found.items():
         return None
     try:
         width, height, coverage = (
@@ -126,15 +161,4 @@ def certified_result(
         )
     except (KeyError, ValueError):  # not written by us
         return None
-    return RemovalResult(request.image_id, key, model.name, width, height, coverage)
-
-
-def _origin(source: SourceObject, model: ModelIdentity) -> Mapping[str, str]:
-    """Return all that a cut-out follows from, as far as a certificate tells."""
-    return {
-        "source-etag": source.etag,
-        "model": model.name,
-        "revision": model.revision,
-        "precision": model.precision,
-        "parameters": PARAMETERS_VERSION,
-    }
+    return RemovalResult(request.image_id, key, recipe.model.name, width, height, coverage)

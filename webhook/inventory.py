@@ -12,7 +12,7 @@ from anyio import CapacityLimiter, create_task_group
 
 from webhook.domain import (
     ImageRow,
-    ModelIdentity,
+    Recipe,
     RemovalRequest,
     SourceObject,
     certified_result,
@@ -74,8 +74,8 @@ class Inventory:
     """A comparison of the table with the store, in memory for one page at a time.
 
     A row costs a thousandth of a request to the table and, if it says done, as little of one to
-    list its cut-out. Where `model` is given, each cut-out costs one HEAD more: only its certificate
-    tells what made it.
+    list its cut-out. Where `recipe` is given, each cut-out costs one HEAD more: only its
+    certificate tells what made it.
 
     Attributes:
         table: Where the rows are.
@@ -83,7 +83,7 @@ class Inventory:
         target_prefix: Where the cut-outs go.
         created_before: Younger rows are left to the service.
         status: Look only at rows with this one.
-        model: Whose cut-outs are up to date; None: do not ask.
+        recipe: Which cut-outs are up to date; None: do not ask.
         look_for_sources: Whether to tell of unfinished rows if they have a source.
     """
 
@@ -92,7 +92,7 @@ class Inventory:
     target_prefix: str
     created_before: datetime
     status: str | None = None
-    model: ModelIdentity | None = None
+    recipe: Recipe | None = None
     look_for_sources: bool = False
 
     async def page(self, after: str | None) -> Page:
@@ -114,7 +114,7 @@ class Inventory:
     async def _compare(self, rows: Sequence[ImageRow]) -> list[OutstandingRow]:
         done = [row.image_id for row in rows if row.status == "done"]
         looked_for = [row.image_id for row in rows] if self.look_for_sources else []
-        if self.model is not None:
+        if self.recipe is not None:
             looked_for = looked_for or done
         sources = await self.objects.find_all(looked_for) if looked_for else {}
         cutouts = await self.objects.keys_of(self.target_prefix, done) if done else set()
@@ -131,8 +131,8 @@ class Inventory:
 
     async def _stale_among(self, sources: Mapping[str, SourceObject]) -> Set[str]:
         """Ask each cut-out for its certificate. Without a source nothing could be made anew."""
-        model = self.model
-        if model is None:
+        recipe = self.recipe
+        if recipe is None:
             return set()
         stale: set[str] = set()
         limiter = CapacityLimiter(_HEADS_AT_ONCE)
@@ -141,7 +141,7 @@ class Inventory:
             key = target_key(self.target_prefix, image_id)
             async with limiter:
                 found = await self.objects.certificate(key)
-            if certified_result(RemovalRequest(image_id), key, found, source, model) is None:
+            if certified_result(RemovalRequest(image_id), key, found, source, recipe) is None:
                 stale.add(image_id)
 
         try:

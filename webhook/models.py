@@ -1,4 +1,4 @@
-"""The checkpoints that are known by name: what they are, where they come from, what they may do.
+"""The models that are known by name: what they are, where they come from, what they may do.
 
 None of this is read from a repository's code or configuration: RMBG-2.0's own `config.json` names
 neither the variant nor the patch order.
@@ -7,8 +7,10 @@ neither the variant nor the patch order.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
-from webhook.segmentation.birefnet import PatchOrder
+PatchOrder = Literal["columns", "rows"]
+"""How a network's code stacks the tiles of an image; the weights do not tell."""
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -73,3 +75,8 @@ CHECKPOINTS: Mapping[str, Checkpoint] = MappingProxyType(
         )
     }
 )
+
+EMBEDDED = "embedded"
+LOCAL = "local"
+MODELS = (*CHECKPOINTS, EMBEDDED, LOCAL)
+"""The names by which the settings and the requests may ask for a model."""

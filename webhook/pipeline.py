@@ -13,6 +13,7 @@ from webhook.budget import Budget
 from webhook.domain import (
     ModelIdentity,
     Priority,
+    Recipe,
     RemovalRequest,
     RemovalResult,
     SourceObject,
@@ -117,22 +118,20 @@ async def remove_background(request: RemovalRequest, service: Service) -> Remova
         ImageRejected: the image is hopeless; the row says so.
         RemovalError: any other of webhook/errors.py; the row is as it was.
     """
-    model = service.segmenter.identify(request.model)
+    recipe = Recipe(service.segmenter.identify(request.model))
     return await service.jobs.run(
-        (request.image_id, model.name),
+        (request.image_id, recipe),
         request.priority,
-        lambda: _in_time(request, model, service),
+        lambda: _in_time(request, recipe, service),
     )
 
 
-async def _in_time(
-    request: RemovalRequest, model: ModelIdentity, service: Service
-) -> RemovalResult:
+async def _in_time(request: RemovalRequest, recipe: Recipe, service: Service) -> RemovalResult:
     clock = StageClock()
-    with _told_if_unfinished(request, model, clock):
+    with _told_if_unfinished(request, recipe, clock):
         try:
             with fail_after(service.job_timeout_s):
-                return await _remove_background(request, model, service, clock)
+                return await _remove_background(request, recipe, service, clock)
         except TimeoutError as exc:
             raise DeadlineExceeded(f"Not done after {service.job_timeout_s:g} s.") from exc
         except ImageRejected as error:
@@ -143,7 +142,7 @@ async def _in_time(
 
 @contextmanager
 def _told_if_unfinished(
-    request: RemovalRequest, model: ModelIdentity, clock: StageClock
+    request: RemovalRequest, recipe: Recipe, clock: StageClock
 ) -> Iterator[None]:
     """Log how far a job came that made no cut-out; why is logged with each answer."""
     try:
@@ -156,7 +155,7 @@ def _told_if_unfinished(
         log.info(
             "removal_unfinished",
             image_id=request.image_id,
-            model=model.name,
+            model=recipe.model.name,
             code=code,
             **clock.fields(),
         )
@@ -164,16 +163,16 @@ def _told_if_unfinished(
 
 
 async def _remove_background(
-    request: RemovalRequest, model: ModelIdentity, service: Service, clock: StageClock
+    request: RemovalRequest, recipe: Recipe, service: Service, clock: StageClock
 ) -> RemovalResult:
     key = target_key(service.target_prefix, request.image_id)
     with clock.stage("find"):
         source = await service.store.find(request.image_id)
     with clock.stage("check"):
         found = await service.store.certificate(key)
-    result, png_bytes = certified_result(request, key, found, source, model), None
+    result, png_bytes = certified_result(request, key, found, source, recipe), None
     if result is None:
-        result, png_bytes = await _make_cutout(request, key, source, model, service, clock)
+        result, png_bytes = await _make_cutout(request, key, source, recipe, service, clock)
     else:
         CERTIFICATE_HITS.inc()
     with clock.stage("record"):
@@ -182,7 +181,7 @@ async def _remove_background(
         "removal_finished",
         image_id=result.image_id,
         key=result.key,
-        model=model.name,
+        model=recipe.model.name,
         width=result.width,
         height=result.height,
         coverage=round(result.coverage, 4),
@@ -198,7 +197,7 @@ async def _make_cutout(
     request: RemovalRequest,
     key: str,
     source: SourceObject,
-    model: ModelIdentity,
+    recipe: Recipe,
     service: Service,
     clock: StageClock,
 ) -> tuple[RemovalResult, int]:
@@ -211,24 +210,24 @@ async def _make_cutout(
         async with service.pixels.share(pixels, request.priority):
             with clock.stage("decode"):
                 image, prepared = await _in_thread(
-                    service.decoders, _decode_and_prepare, data, model, service
+                    service.decoders, _decode_and_prepare, data, recipe, service
                 )
             del data
             with clock.stage("segment"):
-                alpha = await service.segmenter.segment(prepared, model, request.priority)
+                alpha = await service.segmenter.segment(prepared, recipe.model, request.priority)
             with clock.stage("render"):
                 cutout = await _in_thread(service.renderers, render_cutout, image, alpha)
             del image
             result = RemovalResult(
                 image_id=request.image_id,
                 key=key,
-                model=model.name,
+                model=recipe.model.name,
                 width=cutout.width,
                 height=cutout.height,
                 coverage=cutout.coverage,
             )
             with clock.stage("store"):  # within the budgets, or a slow S3 would pile up PNGs
-                await service.store.store(key, cutout.png, certificate(source, model, result))
+                await service.store.store(key, cutout.png, certificate(source, recipe, result))
             CUTOUT_BYTES.inc(len(cutout.png))
     return result, len(cutout.png)
 
@@ -246,11 +245,9 @@ async def record_failure(image_id: str, error: RemovalError, service: Service) -
         log.warning("failure_not_recorded", image_id=image_id, reason=str(unrecorded))
 
 
-def _decode_and_prepare(
-    data: bytes, model: ModelIdentity, service: Service
-) -> tuple[SourceImage, Any]:
+def _decode_and_prepare(data: bytes, recipe: Recipe, service: Service) -> tuple[SourceImage, Any]:
     image = decode(data, service.max_pixels)
-    return image, service.segmenter.prepare(image.rgba, model)
+    return image, service.segmenter.prepare(image.rgba, recipe.model)
 
 
 async def _in_thread(limiter: CapacityLimiter, step: Callable[..., _RETURN], *args: Any) -> _RETURN:

@@ -14,8 +14,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from webhook.domain import MODELS
 from webhook.errors import ConfigurationError
+from webhook.models import LOCAL, MODELS, PatchOrder
 
 _MIN_SECRET_LENGTH = 16
 _PRINTABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
@@ -39,7 +39,7 @@ class JobSettings(BaseSettings):
     source_prefix: str = Field(default="ogs/", description="Where the source images lie")
     target_prefix: str = Field(default="img/", description="Where the cut-outs go")
     models: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("briaai/RMBG-2.0",),
+        default=MODELS[:1],
         description="Models that may be asked for, separated by commas; the first is the default",
     )
     local_model: DirectoryPath | None = Field(
@@ -47,7 +47,7 @@ class JobSettings(BaseSettings):
         validate_default=True,
         description="Folder with weights of your own, served as the model `local`",
     )
-    local_model_patch_order: Literal["columns", "rows"] | None = Field(
+    local_model_patch_order: PatchOrder | None = Field(
         default=None,
         validate_default=True,
         description="How the code that trained `LOCAL_MODEL` stacked image tiles: `columns` "
@@ -164,7 +164,7 @@ class JobSettings(BaseSettings):
     @field_validator("local_model")
     @classmethod
     def _need_its_folder(cls, folder: DirectoryPath | None, info: ValidationInfo) -> Any:
-        if folder is None and "local" in info.data.get("models", ()):
+        if folder is None and LOCAL in info.data.get("models", ()):
             raise ValueError("is not set, but MODELS names local")
         return folder
 

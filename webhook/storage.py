@@ -12,7 +12,7 @@ import botocore.exceptions as boto_errors
 from anyio import CapacityLimiter, fail_after, to_thread
 from botocore.config import Config
 
-from webhook.domain import SourceObject, check_image_id
+from webhook.domain import IMAGE_FORMATS, SourceObject, check_image_id
 from webhook.errors import (
     ImageTooLarge,
     SourceNotFound,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp"})
+_SUFFIXES = frozenset(suffix for kind in IMAGE_FORMATS for suffix in kind.suffixes)
 _TRANSIENT_CODES = frozenset(
     {
         "OperationAborted",
@@ -65,7 +65,7 @@ class S3Storage:
     async def find(self, image_id: str) -> SourceObject:
         """Return the newest of the objects that may be the source of this id.
 
-        They are `{prefix}{id}`, `{prefix}{id}.{jpg,jpeg,png,gif,webp}` and all under
+        They are `{prefix}{id}`, `{prefix}{id}` with a suffix of the IMAGE_FORMATS, and all under
         `{prefix}{id}/`.
 
         Raises:

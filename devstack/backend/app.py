@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from devstack.backend.identity import COOKIE, TOKEN_LIFETIME_S, Identity
-from devstack.backend.photos import MAX_UPLOAD_BYTES, TYPES, Photos, UploadRefused
+from devstack.backend.photos import FORMATS, MAX_UPLOAD_BYTES, TYPES, Photos, UploadRefused
 from devstack.samples import sample_photos
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +59,7 @@ def create_app(
                 "graphql_url": f"{hasura_origin}/v1/graphql",
                 "max_upload_bytes": MAX_UPLOAD_BYTES,
                 "upload_types": TYPES,
+                "upload_formats": FORMATS,
             }
         )
         answer.set_cookie(COOKIE, session, httponly=True, samesite="strict")

@@ -3,10 +3,13 @@
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from webhook.domain import IMAGE_FORMATS, list_formats
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif")
+TYPES = tuple(image_format.media_type for image_format in IMAGE_FORMATS)
+FORMATS = list_formats("and")
 MAX_UPLOAD_BYTES = 32 * 1024 * 1024  # below the service's own MAX_SOURCE_BYTES
 _UPLOAD_LIFETIME_S = 300
 _DOWNLOAD_LIFETIME_S = 3600
@@ -34,7 +37,7 @@ class Photos:
             UploadRefused: it would not be a photograph of a fair size.
         """
         if content_type not in TYPES:
-            raise UploadRefused("unsupported-type", "Only JPEG, PNG, WebP and GIF are taken.")
+            raise UploadRefused("unsupported-type", f"Only {FORMATS} are taken.")
         if type(size) is not int or not 0 < size <= MAX_UPLOAD_BYTES:
             limit = f"{MAX_UPLOAD_BYTES // 2**20} MB"
             raise UploadRefused("unsuitable-size", f"A photograph has 1 byte to {limit}.")

@@ -120,6 +120,6 @@ takeFiles();
 offerBackdrops();
 offerSamples();
 subscribe(watchImages, { onData: showRows, onState: showConnection });
-const { upload_types: types, max_upload_bytes: limit } = await session();
+const { upload_types: types, upload_formats: formats, max_upload_bytes: limit } = await session();
 document.getElementById("files").accept = types.join();
-document.getElementById("limits").textContent += `, up to ${limit / 2 ** 20} MB each`;
+document.getElementById("limits").textContent = `${formats}, up to ${limit / 2 ** 20} MB each`;

@@ -15,9 +15,9 @@ export async function addPhotograph(file, { onId, onProgress }) {
 
 /** Say at once what the backend would refuse. */
 async function refuseUnsuitable(file) {
-  const { upload_types: types, max_upload_bytes: limit } = await session();
+  const { upload_types: types, upload_formats: formats, max_upload_bytes: limit } = await session();
   if (!types.includes(file.type)) {
-    throw coded("unsupported-type", "Only JPEG, PNG, WebP and GIF are taken.");
+    throw coded("unsupported-type", `Only ${formats} are taken.`);
   }
   if (file.size === 0) throw coded("unsuitable-size", "This file is empty.");
   if (file.size > limit) {

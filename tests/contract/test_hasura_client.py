@@ -81,7 +81,7 @@ async def client(peer: Peer) -> AsyncIterator[HasuraClient]:
 
 
 async def test_a_result_is_written_as_the_narrow_role(peer: Peer, client: HasuraClient) -> None:
-    peer.says({"data": {"update_images_by_pk": {"id": "12"}}})
+    peer.says({"data": {"row": {"id": "12"}}})
     await client.record_done(RESULT)
     headers, body = peer.asked[0]
     assert (headers["x-hasura-admin-secret"], headers["x-hasura-role"]) == ("admin-secret", ROLE)
@@ -101,7 +101,7 @@ async def test_a_result_is_written_as_the_narrow_role(peer: Peer, client: Hasura
 
 
 async def test_a_failure_is_written_with_code_and_message(peer: Peer, client: HasuraClient) -> None:
-    peer.says({"data": {"update_images_by_pk": {"id": "12"}}})
+    peer.says({"data": {"row": {"id": "12"}}})
     await client.record_failed("12", UnsupportedImage("no image"))
     changes = peer.asked[0][1]["variables"]["changes"]
     assert changes.pop("processed_at")
@@ -113,7 +113,7 @@ async def test_a_failure_is_written_with_code_and_message(peer: Peer, client: Ha
 
 
 async def test_a_null_row_is_noticed(peer: Peer, client: HasuraClient) -> None:
-    peer.says({"data": {"update_images_by_pk": None}})
+    peer.says({"data": {"row": None}})
     with pytest.raises(RowNotFound):
         await client.record_done(RESULT)
 
@@ -145,7 +145,7 @@ async def test_errors_in_a_200_are_noticed(peer: Peer, client: HasuraClient, cod
         {"data": "x"},
         None,
         7,
-        {"errors": [{"message": "partial"}], "data": {"update_images_by_pk": {"id": "12"}}},
+        {"errors": [{"message": "partial"}], "data": {"row": {"id": "12"}}},
     ],
     ids=str,
 )
@@ -193,7 +193,7 @@ async def test_an_engine_that_is_down_is_an_outage() -> None:
 async def test_a_look_up_runs_with_the_callers_session_alone(
     peer: Peer, client: HasuraClient
 ) -> None:
-    peer.says({"data": {"images_by_pk": {"id": "the-rows-own-id"}}})
+    peer.says({"data": {"row": {"id": "the-rows-own-id"}}})
     found = await client.find_visible("12", USER | {"X-Hasura-Team": "Bärbel"})
     assert found == "the-rows-own-id"
     headers = peer.asked[0][0]
@@ -203,7 +203,7 @@ async def test_a_look_up_runs_with_the_callers_session_alone(
 
 
 async def test_an_invisible_row_is_not_found(peer: Peer, client: HasuraClient) -> None:
-    peer.says({"data": {"images_by_pk": None}})
+    peer.says({"data": {"row": None}})
     with pytest.raises(RowNotFound):
         await client.find_visible("12", USER)
 
@@ -246,7 +246,7 @@ async def test_an_id_that_the_table_can_not_hold_has_no_row(
 async def test_any_legal_name_of_a_session_variable_is_sent_on(
     peer: Peer, client: HasuraClient
 ) -> None:
-    peer.says({"data": {"images_by_pk": {"id": "12"}}})
+    peer.says({"data": {"row": {"id": "12"}}})
     await client.find_visible("12", USER | {"x-hasura-Org_Id.v2": " a "})
     assert peer.asked[0][0]["x-hasura-org_id.v2"] == "a"
 
@@ -273,7 +273,7 @@ async def test_a_session_that_no_head_should_carry_is_never_sent(
 
 
 async def test_a_session_can_not_replace_the_admin_secret(peer: Peer, client: HasuraClient) -> None:
-    peer.says({"data": {"images_by_pk": {"id": "12"}}})
+    peer.says({"data": {"row": {"id": "12"}}})
     await client.find_visible("12", USER | {"x-hasura-admin-secret": "guess"})
     assert peer.asked[0][0]["x-hasura-admin-secret"] == "admin-secret"
 
@@ -281,7 +281,7 @@ async def test_a_session_can_not_replace_the_admin_secret(peer: Peer, client: Ha
 async def test_many_calls_share_the_session(peer: Peer, client: HasuraClient) -> None:
     import anyio
 
-    peer.says({"data": {"update_images_by_pk": {"id": "12"}}})
+    peer.says({"data": {"row": {"id": "12"}}})
     async with anyio.create_task_group() as tasks:
         for _ in range(50):
             tasks.start_soon(client.record_done, RESULT)
@@ -291,7 +291,7 @@ async def test_many_calls_share_the_session(peer: Peer, client: HasuraClient) ->
 async def test_rows_are_listed_page_by_page_as_the_services_own_role(
     client: HasuraClient, peer: Peer
 ) -> None:
-    peer.says({"data": {"images": [{"id": "13", "status": "failed"}]}})
+    peer.says({"data": {"rows": [{"id": "13", "status": "failed"}]}})
     now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
     rows = await client.list_rows(after="12", created_before=now, status="failed", limit=2)
@@ -309,7 +309,7 @@ async def test_rows_are_listed_page_by_page_as_the_services_own_role(
     }
 
 
-@pytest.mark.parametrize("data", [{}, {"images": None}, {"images": [None]}, {"images": [{}]}])
+@pytest.mark.parametrize("data", [{}, {"rows": None}, {"rows": [None]}, {"rows": [{}]}])
 async def test_a_page_that_is_none_may_be_asked_for_again(
     client: HasuraClient, peer: Peer, data: Any
 ) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.serving import serving
-from webhook.segmentation.checkpoints import CHECKPOINTS
+from webhook.models import CHECKPOINTS
 
 ROOT = Path(__file__).parents[2]
 LITE = CHECKPOINTS["ZhengPeng7/BiRefNet_lite"]

@@ -5,10 +5,9 @@ from pathlib import Path
 from pydantic_core import PydanticUndefined
 
 import webhook.errors
-from webhook.domain import EMBEDDED, LOCAL, MODELS
 from webhook.errors import RemovalError
 from webhook.hasura.replies import concerns_row
-from webhook.segmentation.checkpoints import CHECKPOINTS
+from webhook.models import CHECKPOINTS, MODELS
 from webhook.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +59,6 @@ def test_the_errors_are_those_of_the_code() -> None:
 
 
 def test_the_models_are_those_of_the_code() -> None:
-    assert list(MODELS) == [*CHECKPOINTS, EMBEDDED, LOCAL]
     assert [name.strip("`") for name, *_ in table("Model", MODELS_PAGE)] == list(MODELS)
 
 

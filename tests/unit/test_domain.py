@@ -1,10 +1,12 @@
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
 from webhook.domain import (
     ModelIdentity,
+    Recipe,
     RemovalRequest,
     RemovalResult,
     SourceObject,
@@ -41,32 +43,33 @@ def test_the_target_key_follows_from_the_id_alone() -> None:
 
 SOURCE = SourceObject("ogs/12", "abc", 3)
 MODEL = ModelIdentity("embedded", "r1", "float32")
+RECIPE = Recipe(MODEL)
 RESULT = RemovalResult("12", "img/12/trans.png", "embedded", 640, 480, 0.25)
 
 
 def vouched(
-    found: Mapping[str, str] | None, source: SourceObject = SOURCE, model: ModelIdentity = MODEL
+    found: Mapping[str, str] | None, source: SourceObject = SOURCE, recipe: Recipe = RECIPE
 ) -> RemovalResult | None:
-    return certified_result(RemovalRequest("12"), "img/12/trans.png", found, source, model)
+    return certified_result(RemovalRequest("12"), "img/12/trans.png", found, source, recipe)
 
 
 def test_a_certificate_is_ascii_text_as_s3_metadata_must_be() -> None:
-    written = certificate(SOURCE, MODEL, RESULT)
+    written = certificate(SOURCE, RECIPE, RESULT)
     assert written["source-etag"] == "abc"
     assert (written["width"], written["height"], written["coverage"]) == ("640", "480", "0.250000")
     assert all(name.isascii() and value.isascii() for name, value in written.items())
 
 
 def test_a_certificate_gives_back_the_result_that_it_was_written_for() -> None:
-    assert vouched(certificate(SOURCE, MODEL, RESULT)) == RESULT
+    assert vouched(certificate(SOURCE, RECIPE, RESULT)) == RESULT
 
 
-def test_a_certificate_vouches_for_its_own_source_and_model_only() -> None:
-    found = certificate(SOURCE, MODEL, RESULT)
+def test_a_certificate_vouches_for_its_own_source_and_recipe_only() -> None:
+    found = certificate(SOURCE, RECIPE, RESULT)
     assert vouched(found, replace(SOURCE, etag="xyz")) is None
     for other in ({"name": "local"}, {"revision": "r2"}, {"precision": "float16"}):
-        assert vouched(found, model=replace(MODEL, **other)) is None
-    assert vouched({**found, "parameters": "0"}) is None
+        assert vouched(found, recipe=Recipe(replace(MODEL, **other))) is None
+    assert vouched(found, recipe=replace(RECIPE, parameters="0")) is None
 
 
 @pytest.mark.parametrize("found", [None, {}, {"source-etag": "abc"}], ids=str)
@@ -75,6 +78,16 @@ def test_a_cutout_without_a_whole_certificate_is_made_anew(found: Mapping[str, s
 
 
 def test_a_certificate_that_is_no_longer_numbers_is_not_believed() -> None:
-    found = certificate(SOURCE, MODEL, RESULT)
+    found = certificate(SOURCE, RECIPE, RESULT)
     assert vouched({**found, "width": "wide"}) is None
     assert vouched({name: value for name, value in found.items() if name != "coverage"}) is None
+
+
+def leaves(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [leaf for item in value.values() for leaf in leaves(item)]
+    return [value]
+
+
+def test_whatever_is_part_of_a_recipe_is_part_of_its_certificate() -> None:
+    assert sorted(leaves(asdict(RECIPE))) == sorted(RECIPE.certified().values())

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from webhook.domain import (
-    EMBEDDED,
-    MODELS,
     RemovalRequest,
     RemovalResult,
     SourceObject,
+    list_formats,
 )
 from webhook.errors import (
     ConfigurationError,
@@ -23,6 +22,7 @@ from webhook.errors import (
     SourceNotFound,
     StorageRejected,
 )
+from webhook.models import EMBEDDED, MODELS
 from webhook.tuning import tune_process
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ examples:
   python -m webhook local photos/*.jpg -o results
   python -m webhook local photo.jpg --model {MODELS[0]}
 
-JPEG, PNG, GIF and WEBP, told by their content. A cut-out that is there already stays, unless
+{list_formats("and")}, told by their content. A cut-out that is there already stays, unless
 --overwrite is given: so after Ctrl-C the same call does what is left.
 
 exit status: 0 all done · 1 some failed · 2 wrong call · 130 Ctrl-C

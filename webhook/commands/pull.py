@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webhook.domain import EMBEDDED, MODELS
 from webhook.errors import RemovalError
+from webhook.models import EMBEDDED, MODELS
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -84,7 +84,7 @@ class HasuraClient:
             # Not a uuid, no select permission for the role, a missing session variable: whatever
             # the reason, this caller sees no such row.
             data = {}
-        row = data.get("images_by_pk")
+        row = data.get("row")
         if not isinstance(row, Mapping) or "id" not in row:
             raise RowNotFound("No image with this id is visible to you.")
         return str(row["id"])
@@ -113,7 +113,7 @@ class HasuraClient:
             "ListImages", self._list_images, variables, {"x-hasura-role": ROLE}
         )
         try:
-            return [ImageRow(str(row["id"]), str(row["status"])) for row in data["images"]]
+            return [ImageRow(str(row["id"]), str(row["status"])) for row in data["rows"]]
         except (KeyError, TypeError) as exc:
             raise WritebackUnavailable(_NO_GRAPHQL) from exc
 
@@ -141,7 +141,7 @@ class HasuraClient:
             if exc.engine_code != "data-exception" or image_id not in exc.engine_message:
                 raise
             data = {}  # no id of this table's type, so no row has it
-        if data.get("update_images_by_pk") is None:
+        if data.get("row") is None:
             raise RowNotFound("The row of this image is gone, or this service may not update it.")
 
     async def _execute(

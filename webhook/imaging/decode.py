@@ -15,11 +15,12 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from webhook.domain import IMAGE_FORMATS, list_formats
 from webhook.errors import ImageTooLarge, UnsupportedImage
 from webhook.imaging.colour import SrgbConversion, srgb_conversion
 from webhook.imaging.guards import BoundedReader, check_jpeg_scans
 
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
+FORMATS = tuple(image_format.name for image_format in IMAGE_FORMATS)
 
 # Our own limit, checked before any pixel is decoded, takes the place of Pillow's.
 Image.MAX_IMAGE_PIXELS = None
@@ -57,7 +58,7 @@ def probe(data: bytes, max_pixels: int) -> int:
 
 
 def decode(data: bytes, max_pixels: int) -> SourceImage:
-    """Decode the first frame of a JPEG, PNG, GIF or WEBP, told by its content.
+    """Decode the first frame of one of the IMAGE_FORMATS, told by its content.
 
     Raises:
         ImageTooLarge: the header names more than `max_pixels`; no pixel is decoded then.
@@ -78,7 +79,7 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
                 )
             yield image
     except UnidentifiedImageError as exc:
-        raise UnsupportedImage("The file is no JPEG, PNG, GIF or WEBP image.") from exc
+        raise UnsupportedImage(f"The file is no {list_formats('or')} image.") from exc
     except _DAMAGE as exc:
         raise UnsupportedImage("The image file is damaged or incomplete.") from exc
 

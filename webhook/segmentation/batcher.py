@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar, get_args
 
 from webhook.domain import Priority
-from webhook.errors import InferenceFailed, Overloaded, ShuttingDown
+from webhook.errors import InferenceFailed, ShuttingDown
 from webhook.telemetry import BATCH_SECONDS, BATCH_SIZE, DEVICE_SECONDS, QUEUE_DEPTH, log
 from webhook.tracing import current_context, record
 
@@ -54,7 +54,6 @@ class Batcher(Generic[_ITEM, _RESULT]):
         self,
         run: Callable[[str, Sequence[_ITEM]], Sequence[_RESULT]],
         max_batch_sizes: Mapping[str, int],
-        max_queue_depth: int,
     ) -> None:
         """Start nothing yet.
 
@@ -62,13 +61,11 @@ class Batcher(Generic[_ITEM, _RESULT]):
             run: Runs a batch of one model on the device; returns a result for each item, in order.
                 Always called in the same thread.
             max_batch_sizes: For each model, by its name.
-            max_queue_depth: More waiting items than this are refused.
         """
         self._run = run
         self._max_batch_sizes = dict(max_batch_sizes)
         for model in max_batch_sizes:
             DEVICE_SECONDS.labels(model)  # 0 from the start: a device that never ran is idle, too
-        self._max_queue_depth = max_queue_depth
         self._queues: dict[Priority, list[_Waiting[_ITEM, _RESULT]]] = {
             priority: [] for priority in get_args(Priority)
         }
@@ -81,14 +78,11 @@ class Batcher(Generic[_ITEM, _RESULT]):
         """Wait for the result of an item. Who is cancelled meanwhile costs the device nothing.
 
         Raises:
-            Overloaded: too many wait already.
             ShuttingDown: it was closed, or is by now.
             Exception: whatever running the item raised.
         """
         if self._closed:
             raise ShuttingDown(_SHUTTING_DOWN)
-        if self._depth() >= self._max_queue_depth:
-            raise Overloaded("Too many images wait for the device already.")
         waiting: _Waiting[_ITEM, _RESULT] = _Waiting(
             model, item, asyncio.get_running_loop().create_future(), current_context()
         )

@@ -12,7 +12,7 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import logging as hub_logging
 
 from webhook.errors import ConfigurationError, WeightsInvalid
-from webhook.segmentation.checkpoints import WEIGHTS_FILE, Checkpoint
+from webhook.models import WEIGHTS_FILE, Checkpoint
 
 
 def fetch(checkpoint: Checkpoint) -> Path:

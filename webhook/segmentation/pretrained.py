@@ -1,7 +1,6 @@
 """BiRefNet as transformers knows models: registered with its Auto classes, loaded strictly.
 
-transformers ships no BiRefNet, and the code in the published repositories is never run. After
-`register()`, `AutoModelForImageSegmentation.from_pretrained(folder_or_repository)` gives ours.
+transformers ships no BiRefNet, and the code in the published repositories is never run.
 """
 
 import functools
@@ -18,17 +17,14 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.utils import logging as transformers_logging
-from transformers.utils.hub import cached_file
 
 from webhook.errors import WeightsInvalid
 from webhook.segmentation.birefnet import CONFIGS, BiRefNet, PatchOrder
-from webhook.segmentation.checkpoints import CHECKPOINTS, WEIGHTS_FILE
 from webhook.segmentation.hub import weights_in
 
 Variant = Literal["swin_l", "swin_t"]
 
 _SHOWN = 3
-_HUB_OPTIONS = ("cache_dir", "local_files_only", "revision", "subfolder", "token")
 
 
 class BiRefNetPretrainedConfig(PreTrainedConfig):
@@ -107,36 +103,13 @@ class BiRefNetForImageSegmentation(PreTrainedModel):
 
 @functools.cache
 def register() -> None:
-    """Make transformers' Auto classes give our BiRefNet wherever a folder or repository says it.
+    """Have transformers' Auto classes make our BiRefNet of our configuration.
 
-    The published `config.json` say `architectures: ["BiRefNet"]` and name code to run, but no
-    `model_type`, by which alone AutoConfig finds a registered class: so it is told here.
+    The published `config.json` lack the `model_type` by which AutoConfig would find it, so the
+    configuration is always given: `AutoModelForImageSegmentation.from_pretrained(…, config=…)`.
     """
     AutoConfig.register(BiRefNetPretrainedConfig.model_type, BiRefNetPretrainedConfig)
     AutoModelForImageSegmentation.register(BiRefNetPretrainedConfig, BiRefNetForImageSegmentation)
-    original = AutoConfig.from_pretrained
-
-    def from_pretrained(source: Any, **kwargs: Any) -> Any:
-        found, _ = PreTrainedConfig.get_config_dict(source, **kwargs)
-        if "model_type" in found or found.get("architectures") != ["BiRefNet"]:
-            return original(source, **kwargs)
-        for about_code in ("code_revision", "trust_remote_code"):
-            kwargs.pop(about_code, None)
-        known = CHECKPOINTS.get(str(source))
-        if known is not None:
-            kwargs = {
-                "network_variant": known.variant,
-                "patch_order": known.patch_order,
-                **kwargs,
-            }
-        elif "network_variant" not in kwargs:
-            where = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
-            kwargs["network_variant"] = read_variant(
-                Path(str(cached_file(source, WEIGHTS_FILE, **where)))
-            )
-        return BiRefNetPretrainedConfig.from_pretrained(source, **kwargs)
-
-    AutoConfig.from_pretrained = from_pretrained  # type: ignore[method-assign,assignment]
 
 
 def load_birefnet(folder: Path, *, patch_order: PatchOrder) -> BiRefNetForImageSegmentation:
@@ -152,7 +125,8 @@ def load_birefnet(folder: Path, *, patch_order: PatchOrder) -> BiRefNetForImageS
     config = BiRefNetPretrainedConfig(
         network_variant=read_variant(weights_in(folder)), patch_order=patch_order
     )
-    network = BiRefNetForImageSegmentation.from_pretrained(folder, config=config)
+    register()
+    network = AutoModelForImageSegmentation.from_pretrained(folder, config=config)
     assert isinstance(network, BiRefNetForImageSegmentation)
     return network
 

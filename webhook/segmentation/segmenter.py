@@ -23,19 +23,12 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 class TorchSegmenter:
     """The models that may be asked for, the first of them by default."""
 
-    def __init__(
-        self,
-        models: Mapping[str, LoadedModel],
-        *,
-        max_batch_size: int = 1,
-        max_queue_depth: int = 128,
-    ) -> None:
+    def __init__(self, models: Mapping[str, LoadedModel], *, max_batch_size: int = 1) -> None:
         """Take models that are loaded.
 
         Args:
             models: By name.
             max_batch_size: Where the device gains from batches.
-            max_queue_depth: More waiting images than this are refused.
         """
         self._models = models
         self._batcher = Batcher(
@@ -44,7 +37,6 @@ class TorchSegmenter:
                 name: max_batch_size if loaded.device.gains_from_batches else 1
                 for name, loaded in models.items()
             },
-            max_queue_depth,
         )
 
     def identify(self, model: str | None) -> ModelIdentity:
@@ -88,7 +80,7 @@ class TorchSegmenter:
         Raises:
             DeviceOutOfMemory: the device has no room for it now.
             InferenceFailed: the network raised an error, or gave no numbers.
-            Overloaded, ShuttingDown: it won't be run here now.
+            ShuttingDown: it won't be run here now.
         """
         return await self._batcher.submit(model.name, prepared, priority)
 

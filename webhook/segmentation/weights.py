@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from webhook.domain import EMBEDDED, LOCAL, MODELS, ModelIdentity
+from webhook.domain import ModelIdentity
 from webhook.errors import ConfigurationError
-from webhook.segmentation.birefnet import PatchOrder
-from webhook.segmentation.checkpoints import CHECKPOINTS, Checkpoint
+from webhook.models import CHECKPOINTS, EMBEDDED, LOCAL, MODELS, Checkpoint, PatchOrder
 from webhook.segmentation.device import Device
 from webhook.segmentation.u2netp import INPUT_SIZE, REVISION, load_u2netp
 

@@ -165,7 +165,7 @@ MISTAKES = {
         "'user' occurs twice",
     ),
     # Columns that the table does not have
-    "selected column": (IMAGES, "- error_code", "- kode", f"{SELECT}.columns", "'kode' is no col"),
+    "selected column": (IMAGES, "- created_at", "- kode", f"{SELECT}.columns", "'kode' is no col"),
     "inserted column": (IMAGES, "- id", "- ids", f"{INSERT}.columns", "'ids' is no column"),
     "updated column": (
         IMAGES, "columns:\n        - status\n", "columns:\n        - state\n",

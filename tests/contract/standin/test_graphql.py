@@ -40,8 +40,8 @@ class TestRoles:
         }
 
     def test_a_row_of_another_user_is_null(self, engine: Engine, image_id: str) -> None:
-        assert engine.data(FIND, "user", "alice", id=image_id)["images_by_pk"] == {"id": image_id}
-        assert engine.data(FIND, "user", "bob", id=image_id)["images_by_pk"] is None
+        assert engine.data(FIND, "user", "alice", id=image_id)["row"] == {"id": image_id}
+        assert engine.data(FIND, "user", "bob", id=image_id)["row"] is None
 
     def test_a_preset_column_is_not_offered(self, engine: Engine) -> None:
         error = engine.error(
@@ -100,7 +100,7 @@ class TestRoles:
             "check constraint of an insert/update permission has failed",
             "$.selectionSet.insert_images_one.args.object",
         )
-        assert engine.data(FIND, id=image_id)["images_by_pk"] is None
+        assert engine.data(FIND, id=image_id)["row"] is None
         engine.data(query, "writer", "alice", id=image_id, owner="alice")
 
     def test_a_failed_check_undoes_the_update(self, engine: Engine, image_id: str) -> None:
@@ -140,7 +140,7 @@ class TestMutations:
             "processed_at": "2026-01-02T03:04:05Z",
         }
         answer = engine.data(RECORD, "background_remover", id=image_id, changes=changes)
-        assert answer == {"update_images_by_pk": {"id": image_id}}
+        assert answer == {"row": {"id": image_id}}
         row = engine.data(
             "query($id: uuid!) { images_by_pk(id: $id) { status coverage width processed_at } }",
             id=image_id,
@@ -151,7 +151,7 @@ class TestMutations:
     def test_the_write_back_of_a_missing_row_is_null(self, engine: Engine) -> None:
         changes = {"status": "done"}
         answer = engine.data(RECORD, "background_remover", id=new_id(), changes=changes)
-        assert answer == {"update_images_by_pk": None}
+        assert answer == {"row": None}
 
     def test_an_operation_is_one_transaction(self, engine: Engine) -> None:
         first = new_id()
@@ -161,7 +161,7 @@ class TestMutations:
             " affected_rows } }"
         )
         assert engine.error(query, a=first)[0] == "constraint-violation"
-        assert engine.data(FIND, id=first)["images_by_pk"] is None
+        assert engine.data(FIND, id=first)["row"] is None
         logged = engine.sql(
             f"SELECT 1 FROM hdb_catalog.event_log WHERE payload #>> '{{data,new,id}}' = '{first}'"
         )
@@ -230,10 +230,10 @@ class TestQueries:
         for image_id in ids:
             engine.data(INSERT, "user", "carol", id=image_id)
         where: dict[str, Any] = {"id": {"_gt": ids[0]}, "status": {"_neq": "done"}}
-        where = {"_and": [where, {"_or": [{"id": {"_in": ids}}, {"model": {"_like": "x%"}}]}]}
+        where = {"_and": [where, {"_or": [{"id": {"_in": ids}}, {"status": {"_like": "x%"}}]}]}
         assert [
             row["id"]
-            for row in engine.data(LIST, "background_remover", where=where, limit=2)["images"]
+            for row in engine.data(LIST, "background_remover", where=where, limit=2)["rows"]
         ] == ids[1:3]
         query = "{ images(order_by: [{id: desc}], offset: 1, limit: 2) { id } }"
         assert [row["id"] for row in engine.data(query, "user", "carol")["images"]] == [

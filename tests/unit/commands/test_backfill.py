@@ -12,7 +12,7 @@ from webhook.budget import Budget
 from webhook.commands.backfill import outstanding
 from webhook.commands.backfill.outstanding import FAULTS_IN_A_ROW, Backfill, Search
 from webhook.commands.progress import ProgressReport
-from webhook.domain import ImageRow, ModelIdentity, SourceObject
+from webhook.domain import ImageRow, ModelIdentity, Recipe, SourceObject
 from webhook.errors import RemovalError, StorageUnavailable, WritebackUnavailable
 from webhook.inventory import Inventory, OutstandingRow
 from webhook.jobs import Jobs
@@ -128,7 +128,7 @@ async def test_an_outage_among_many_questions_is_an_outage() -> None:
         UnreadableCutouts(),
         "img/",
         created_before=datetime.now(UTC),
-        model=ModelIdentity("embedded", "r1", "float32"),
+        recipe=Recipe(ModelIdentity("embedded", "r1", "float32")),
     )
     with pytest.raises(StorageUnavailable):
         await look.page(None)

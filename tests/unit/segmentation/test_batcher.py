@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from anyio import fail_after
 
-from webhook.errors import InferenceFailed, Overloaded, ShuttingDown
+from webhook.errors import InferenceFailed, ShuttingDown
 from webhook.segmentation.batcher import Batcher
 
 PATIENCE_S = 5
@@ -44,11 +44,9 @@ class Device:
 
 
 @asynccontextmanager
-async def batching(
-    device: Device, max_batch_size: int = 4, max_queue_depth: int = 100
-) -> AsyncIterator[Batcher[int, int]]:
+async def batching(device: Device, max_batch_size: int = 4) -> AsyncIterator[Batcher[int, int]]:
     sizes = {"a": max_batch_size, "b": max_batch_size}
-    batcher: Batcher[int, int] = Batcher(device.run, sizes, max_queue_depth)
+    batcher: Batcher[int, int] = Batcher(device.run, sizes)
     try:
         yield batcher
     finally:
@@ -154,24 +152,10 @@ async def test_after_a_crash_everybody_is_told_and_the_next_batch_runs(error: Ex
 
 
 async def test_a_result_that_is_missing_is_an_error_for_everybody() -> None:
-    batcher: Batcher[int, int] = Batcher(lambda model, items: [], {"a": 2}, 10)
+    batcher: Batcher[int, int] = Batcher(lambda model, items: [], {"a": 2})
     (answer,) = await outcomes(*await submitted(batcher, 1))
     assert isinstance(answer, ValueError)
     await batcher.aclose()
-
-
-async def test_a_full_queue_refuses_at_once_and_the_departed_do_not_fill_it() -> None:
-    device = Device()
-    async with batching(device, max_queue_depth=2) as batcher:
-        first = await busy_with_zero(batcher, device)
-        one, two = await submitted(batcher, 1, 2)
-        with pytest.raises(Overloaded):
-            await batcher.submit("a", 3)
-        one.cancel()
-        await asyncio.sleep(0)
-        (three,) = await submitted(batcher, 3)
-        device.let(2)
-        assert await outcomes(first, two, three) == [0, 4, 6]
 
 
 async def test_shutting_down_finishes_the_batch_on_the_device_and_tells_the_others() -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from webhook.domain import Recipe
 from webhook.errors import ConfigurationError
 from webhook.tuning import tune_process
 
@@ -151,7 +152,9 @@ async def _opened(
                 settings.target_prefix,
                 created_before=started,
                 status=options.status,
-                model=service.segmenter.identify(None) if options.stale and service else None,
+                recipe=(
+                    Recipe(service.segmenter.identify(None)) if options.stale and service else None
+                ),
                 look_for_sources=options.dry_run,
             ),
             service,

@@ -9,15 +9,16 @@ import httpx2
 from webhook.commands.doctor.examination import Examination, Trouble, Untold
 from webhook.domain import RemovalResult
 from webhook.hasura.client import DOCUMENTS, ROLE, TIMEOUT_S, changes_of_result
+from webhook.hasura.protocol import TABLE_NAME
 from webhook.settings import Settings
 
 APPLY = "apply hasura_metadata/ (hasura metadata apply)."
-_QUERIES = {"images", "images_by_pk", "images_aggregate", "no_queries_available"}
-_MUTATIONS = {"update_images", "update_images_by_pk", "update_images_many"}
-_WHAT_THE_ROLE_SEES = """{
-  __schema { queryType { fields { name } } mutationType { fields { name } } }
-  __type(name: "images_set_input") { inputFields { name } }
-}"""
+_QUERIES = {TABLE_NAME, f"{TABLE_NAME}_by_pk", f"{TABLE_NAME}_aggregate", "no_queries_available"}
+_MUTATIONS = {f"update_{TABLE_NAME}{kind}" for kind in ("", "_by_pk", "_many")}
+_WHAT_THE_ROLE_SEES = f"""{{
+  __schema {{ queryType {{ fields {{ name }} }} mutationType {{ fields {{ name }} }} }}
+  __type(name: "{TABLE_NAME}_set_input") {{ inputFields {{ name }} }}
+}}"""
 
 
 def examine_role(examination: Examination, engine: "Engine") -> bool:
@@ -47,8 +48,8 @@ class Engine:
         """Ask for a row as the service does."""
         document = (DOCUMENTS / "list_images.graphql").read_text("utf-8")
         answer = self.graphql(document, {"where": {}, "limit": 1})
-        _refuse_errors(answer, f"The role {ROLE} must be able to read images: {APPLY}")
-        return f"{ROLE} may read images"
+        _refuse_errors(answer, f"The role {ROLE} must be able to read {TABLE_NAME}: {APPLY}")
+        return f"{ROLE} may read {TABLE_NAME}"
 
     def role_writes(self) -> str:
         """Write to a row that isn't there: permissions are checked before that is noticed."""
@@ -68,7 +69,7 @@ class Engine:
         queries = _names(schema["queryType"], "fields") - _QUERIES
         mutations = _names(schema["mutationType"], "fields") - _MUTATIONS
         result = changes_of_result(RemovalResult("", "", "", 1, 1, 1.0))
-        writes = {f"images.{name}" for name in _names(columns, "inputFields") - set(result)}
+        writes = {f"{TABLE_NAME}.{name}" for name in _names(columns, "inputFields") - set(result)}
         if too_much := sorted(queries | mutations | writes):
             raise Trouble(
                 f"The role {ROLE} may also use {', '.join(too_much)}: take it away, or {APPLY}"

@@ -5,7 +5,7 @@ import math
 from pydantic import SecretStr
 
 from webhook.commands.doctor.examination import Examination, Trouble, Untold
-from webhook.domain import EMBEDDED, LOCAL
+from webhook.models import EMBEDDED, LOCAL
 from webhook.settings import Settings
 
 _ENOUGH_BITS = 64
