@@ -39,11 +39,15 @@ demo: $(VENV)/.ready $(if $(ENTRY),$(VENV)/.ready-$(ENTRY))  ## Run the whole jo
 	@$(BIN)/python -m devstack $(if $(ONCE),--once) $(if $(ENTRY),--entry $(ENTRY))
 
 # Two files at a time: much of what is tested is waiting.
-test: check browser  ## Run the checks and every test
+test: check browser  ## Run the checks and every test; the fast ones once more, four years later
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(UNIT) --quiet --days-later 1461
+
+# Without the plugin that only the fuzz tests need: it takes two seconds to load.
+UNIT := $(BIN)/python -m pytest tests/unit -p no:schemathesis --numprocesses 2 --dist loadfile
 
 unit: $(VENV)/.ready  ## Run the fast tests
-	@$(BIN)/python -m pytest tests/unit
+	@$(UNIT)
 
 browser:  ## Install what the page's tests need, where that may be done: Chromium (root, apt) and axe-core (npm)
 	@if command -v chromium >/dev/null; then :; \

@@ -6,10 +6,12 @@ And the stack of the demo, started once for all who use it.
 import os
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import time_machine
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the service has it; before torch
 
@@ -19,7 +21,26 @@ if TYPE_CHECKING:
     from devstack.stack import Stack
 
 TESTS = Path(__file__).parent
+_TRAVEL = pytest.StashKey[time_machine.travel]()
 _OURS = ("AWS_", "HASURA_", "WEBHOOK_", "S3_", "OTEL_")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--days-later", type=int, default=0, help="run the tests as if so many days had passed"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    days = config.getoption("--days-later")
+    if days:  # before any test module is imported: its constants may ask for the time, too
+        config.stash[_TRAVEL] = time_machine.travel(datetime.now(UTC) + timedelta(days=days))
+        config.stash[_TRAVEL].start()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _TRAVEL in config.stash:
+        config.stash[_TRAVEL].stop()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,8 +25,6 @@ from tests.support.fuzz.campaign import ask_bodies, everything_written, send_raw
 
 DESCRIPTION = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / "openapi.yaml")
 OPERATIONS = [operation for path in DESCRIPTION.values() for operation in path.values()]
-# p99 under 100 ms is held by the bench, which has the machine to itself.
-QUICK_S = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +50,11 @@ def _nothing_is_written(stack: Stack) -> Iterator[None]:
 def test_no_body_or_header_breaks_the_service(stack: Stack) -> None:
     report = ask_bodies(stack, examples=1_000)
     assert {200, 400, 401, 404, 413} <= set(report.statuses)
-    assert report.quantile(0.99) < QUICK_S
 
 
 def test_what_is_no_http_breaks_nothing(stack: Stack) -> None:
     report = send_raw_heads(stack, examples=500)
     assert {400, 404} <= set(report.statuses)
-    assert report.quantile(0.99) < QUICK_S
 
 
 @pytest.mark.parametrize(

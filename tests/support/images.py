@@ -132,3 +132,19 @@ def _profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, byt
         *(bytes(24), 0, _xyz(*D50)[8:], bytes(48)),
     )
     return header + directory + body
+
+
+SCAN = b"\xff\xda"
+"""Begins each scan of a JPEG."""
+
+
+def progressive_jpeg(side_px: int = 600) -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (side_px, side_px), 128).save(file, "JPEG", progressive=True)
+    return file.getvalue()
+
+
+def with_scans(data: bytes, count: int) -> bytes:
+    """Repeat the last scan of a JPEG until it has `count`."""
+    last = data.rfind(SCAN)
+    return data[:last] + data[last:-2] * (count - data.count(SCAN) + 1) + data[-2:]

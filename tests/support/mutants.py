@@ -103,11 +103,11 @@ def main(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, whatever library it is in
     dice, files = random.Random(20), seeds()
-    decoded, slowest_s = 0, 0.0
+    decoded, slowest_cpu_s = 0, 0.0
     for index in range(count):
         data = mutate(files[index % len(files)], dice)
         signal.alarm(LONGEST_S)
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             image = decode(data, MAX_PIXELS)
             height, width, channels = image.rgba.shape
@@ -119,7 +119,7 @@ def main(count: int) -> None:
         except BaseException:
             print(f"mutant {index} of seed file {index % len(files)}", file=sys.stderr)
             raise
-        slowest_s = max(slowest_s, time.perf_counter() - started)
+        slowest_cpu_s = max(slowest_cpu_s, time.process_time() - started)
     signal.alarm(0)
     peak_bytes = peak_rss_bytes()
     print(
@@ -127,7 +127,7 @@ def main(count: int) -> None:
             {
                 "mutants": count,
                 "decoded": decoded,
-                "slowest_s": round(slowest_s, 3),
+                "slowest_cpu_s": round(slowest_cpu_s, 3),
                 "peak_bytes": peak_bytes,
             }
         )

@@ -52,17 +52,9 @@ def load_model(name: str, device: Device, local: LocalModel | None = None) -> Lo
     """
     if name == EMBEDDED:
         return _on_device(name, REVISION, load_u2netp(), INPUT_SIZE, device)
-    # Imported here: transformers takes a second that the embedded model need not wait for.
-    from webhook.segmentation.hub import fetch, sha256_of, weights_in
-    from webhook.segmentation.pretrained import load_birefnet
-
     if name == LOCAL and local is not None:
-        revision = sha256_of(weights_in(local.folder))[:12]
-        network = load_birefnet(local.folder, patch_order=local.patch_order)
-        return _on_device(name, revision, network, _LOCAL_INPUT_SIZE, device)
-    checkpoint = known_checkpoint(name)
-    network = load_birefnet(fetch(checkpoint), patch_order=checkpoint.patch_order)
-    return _on_device(name, checkpoint.revision, network, checkpoint.input_size, device)
+        return _load_local(local, device)
+    return _load_published(known_checkpoint(name), device)
 
 
 def known_checkpoint(name: str) -> Checkpoint:
@@ -75,6 +67,27 @@ def known_checkpoint(name: str) -> Checkpoint:
         known = ", ".join(MODELS)
         raise ConfigurationError(f'There is no published model "{name}"; known: {known}.')
     return CHECKPOINTS[name]
+
+
+# transformers takes seconds to import: neither the embedded model nor a wrong name waits for it.
+
+
+def _load_local(local: LocalModel, device: Device) -> LoadedModel:
+    from webhook.segmentation.hub import sha256_of, weights_in
+    from webhook.segmentation.pretrained import load_birefnet
+
+    revision = sha256_of(weights_in(local.folder))[:12]
+    network = load_birefnet(local.folder, patch_order=local.patch_order)
+    return _on_device(LOCAL, revision, network, _LOCAL_INPUT_SIZE, device)
+
+
+def _load_published(checkpoint: Checkpoint, device: Device) -> LoadedModel:
+    from webhook.segmentation.hub import fetch
+    from webhook.segmentation.pretrained import load_birefnet
+
+    network = load_birefnet(fetch(checkpoint), patch_order=checkpoint.patch_order)
+    name, revision = checkpoint.repository, checkpoint.revision
+    return _on_device(name, revision, network, checkpoint.input_size, device)
 
 
 def _on_device(

@@ -2,24 +2,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
 
-from webhook.segmentation.birefnet import CONFIGS, BiRefNet, BiRefNetConfig, deformable, windows
-from webhook.segmentation.device import compile_network
-
-TINY = BiRefNetConfig(embed_dim=32, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8), window=4)
+from tests.support.networks import TINY, alpha, tiny_birefnet
+from webhook.segmentation.birefnet import CONFIGS, BiRefNet, deformable, windows
 
 
 @pytest.fixture(scope="module")
 def network() -> BiRefNet:
-    torch.manual_seed(0)
-    return BiRefNet(TINY, patch_order="columns")
-
-
-def alpha(network: BiRefNet, pixel_values: Tensor) -> Tensor:
-    with torch.inference_mode():
-        logits: Tensor = network(pixel_values)
-    return logits.sigmoid()
+    return tiny_birefnet()
 
 
 @pytest.mark.parametrize("size", [(32, 32), (32, 96), (160, 64)], ids=str)
@@ -113,15 +103,3 @@ def test_each_token_stands_in_one_window(shift: int) -> None:
 def test_configurations_are_those_of_the_published_checkpoints() -> None:
     assert CONFIGS["swin_l"].scale_channels == (384, 768, 1536, 3072)
     assert CONFIGS["swin_t"].scale_channels == (192, 384, 768, 1536)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
-def test_it_can_be_compiled(network: BiRefNet) -> None:
-    pixel_values = torch.randn(1, 3, 64, 96)
-    expected = alpha(network, pixel_values)
-    compiled = BiRefNet(TINY, patch_order="columns")
-    compiled.load_state_dict(network.state_dict())
-
-    compile_network(compiled.requires_grad_(False), backend="eager")  # traces, builds nothing
-
-    assert torch.allclose(alpha(compiled, pixel_values), expected, atol=1e-6)
