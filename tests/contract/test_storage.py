@@ -5,19 +5,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import anyio
-import boto3
 import pytest
 from anyio import fail_after
-from moto.server import ThreadedMotoServer
 
 from devstack.processes import free_port
-from devstack.seaweedfs import embedded_s3
 from tests.support.faults.proxy import Fault, FaultProxy
+from tests.support.s3_servers import BUCKET, SERVERS, Server
 from webhook.errors import (
     ImageTooLarge,
     InvalidImageId,
@@ -25,75 +21,20 @@ from webhook.errors import (
     StorageRejected,
     StorageUnavailable,
 )
-from webhook.storage import S3Storage, open_client
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-BUCKET = "images"
 
 
-@dataclass
-class Server:
-    """An S3 server: our storage on it, and a client of the tests' own beside it."""
-
-    environment: dict[str, str]
-    outside: "S3Client"
-
-    def storage(self, bucket: str = BUCKET, max_source_bytes: int = 1000) -> S3Storage:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in self.environment.items():
-                patch.setenv(name, value)
-            client = open_client()
-        return S3Storage(
-            client, bucket=bucket, source_prefix="ogs/", max_source_bytes=max_source_bytes
-        )
-
-    def put(self, *keys: str, data: bytes = b"image") -> None:
-        for key in keys:
-            self.outside.put_object(Bucket=BUCKET, Key=key, Body=data)
-
-
-@pytest.fixture(scope="module", params=["seaweedfs", "moto"])
+@pytest.fixture(scope="module", params=SERVERS)
 def any_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    if request.param == "seaweedfs":
-        with embedded_s3(tmp_path_factory.mktemp("s3"), BUCKET) as server:
-            yield Server(server.environment(), server.client())
-    else:
-        yield from moto_server()
-
-
-def moto_server() -> Iterator[Server]:
-    port = free_port()
-    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
-    server.start()
-    environment = {
-        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    outside = boto3.client(
-        "s3",
-        endpoint_url=environment["AWS_ENDPOINT_URL_S3"],
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-        region_name="us-east-1",
-    )
-    outside.create_bucket(Bucket=BUCKET)
-    yield Server(environment, outside)
-    server.stop()
+    with SERVERS[request.param](tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture
 def server(any_server: Server) -> Server:
     """The server with an empty bucket."""
-    pages = any_server.outside.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
-    for page in pages:
-        for item in page.get("Contents", ()):
-            any_server.outside.delete_object(Bucket=BUCKET, Key=item["Key"])
+    any_server.empty()
     return any_server
 
 

@@ -1,10 +1,14 @@
-"""Whole neighbours with state, for tests/unit alone; contract/ and e2e/ use the real ones."""
+"""Whole neighbours with state, for tests/unit alone; contract/ and e2e/ use the real ones.
+
+tests/contract/test_neighbours.py holds each of them to what the real one does.
+"""
 
 import asyncio
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 import torch
@@ -12,34 +16,68 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from webhook.domain import ModelIdentity, Priority, RemovalResult, SourceObject
-from webhook.errors import ModelNotAllowed, RemovalError, RowNotFound, SourceNotFound
+from webhook.domain import ImageRow, ModelIdentity, Priority, RemovalResult, SourceObject
+from webhook.errors import (
+    ImageTooLarge,
+    ModelNotAllowed,
+    RemovalError,
+    RowNotFound,
+    SourceNotFound,
+    StorageUnavailable,
+)
 
 
 @dataclass
 class FakeStore:
-    """S3 as a dict; `error`, when set, is raised by every call."""
+    """S3 as two dicts, sources by their id; `error`, when set, is raised by every call."""
 
     sources: dict[str, bytes] = field(default_factory=dict)
     stored: dict[str, tuple[bytes, Mapping[str, str]]] = field(default_factory=dict)
     error: Exception | None = None
+    max_source_bytes: int = 2**20
 
     async def find(self, image_id: str) -> SourceObject:
-        if self.error is not None:
-            raise self.error
+        self._fail_if_told()
         if image_id not in self.sources:
             raise SourceNotFound("There is no source object for this id.")
-        data = self.sources[image_id]
-        return SourceObject(f"ogs/{image_id}", hashlib.md5(data).hexdigest(), len(data))
+        source = self._source(image_id)
+        if source.size_bytes > self.max_source_bytes:
+            raise ImageTooLarge(f"The source has {source.size_bytes:,} bytes.")
+        return source
+
+    async def find_all(self, image_ids: Collection[str]) -> Mapping[str, SourceObject]:
+        self._fail_if_told()
+        return {image_id: self._source(image_id) for image_id in self.sources.keys() & image_ids}
+
+    async def keys_of(self, prefix: str, image_ids: Collection[str]) -> Set[str]:
+        self._fail_if_told()
+        ids = {key: key.removeprefix(prefix).split("/")[0] for key in self.stored}
+        return {key for key, image_id in ids.items() if image_id in image_ids}
 
     async def certificate(self, key: str) -> Mapping[str, str] | None:
+        self._fail_if_told()
         return self.stored[key][1] if key in self.stored else None
 
     async def fetch(self, source: SourceObject) -> bytes:
-        return self.sources[source.key.removeprefix("ogs/")]
+        self._fail_if_told()
+        image_id = source.key.removeprefix("ogs/")
+        if image_id not in self.sources:
+            raise SourceNotFound("The source object is gone.")
+        if self._source(image_id) != source:
+            raise StorageUnavailable("The source object changed while it was read.")
+        return self.sources[image_id]
 
     async def store(self, key: str, png: bytes, certificate: Mapping[str, str]) -> None:
+        self._fail_if_told()
         self.stored[key] = (png, certificate)
+
+    def _source(self, image_id: str) -> SourceObject:
+        data = self.sources[image_id]
+        return SourceObject(f"ogs/{image_id}", hashlib.md5(data).hexdigest(), len(data))
+
+    def _fail_if_told(self) -> None:
+        if self.error is not None:
+            raise self.error
 
 
 @dataclass
@@ -85,15 +123,18 @@ class FakeSegmenter:
 
 @dataclass
 class FakeRows:
-    """The table as a dict of changes by id; `owners` tells who may see which row."""
+    """The table as a dict of changes by id; `owners` tells who may see which row.
+
+    `error`, when set, is raised by every call; those in `outage` by one call each.
+    """
 
     owners: dict[str, str] = field(default_factory=dict)
     changes: dict[str, RemovalResult | RemovalError] = field(default_factory=dict)
     error: Exception | None = None
+    outage: list[RemovalError] = field(default_factory=list)
 
     async def find_visible(self, image_id: str, session_variables: Mapping[str, str]) -> str:
-        if self.error is not None:
-            raise self.error
+        self._fail_if_told()
         if self.owners.get(image_id) != session_variables.get("x-hasura-user-id"):
             raise RowNotFound("No image with this id is visible to you.")
         return image_id
@@ -104,9 +145,31 @@ class FakeRows:
     async def record_failed(self, image_id: str, error: RemovalError) -> None:
         self._record(image_id, error)
 
-    def _record(self, image_id: str, change: RemovalResult | RemovalError) -> None:
+    async def list_rows(
+        self, *, after: str | None, created_before: datetime, status: str | None, limit: int
+    ) -> list[ImageRow]:
+        self._fail_if_told()
+        rows = [
+            ImageRow(image_id, self.status(image_id))
+            for image_id in sorted(self.owners)
+            if after is None or image_id > after
+        ]
+        return [row for row in rows if status in (None, row.status)][:limit]
+
+    def status(self, image_id: str) -> str:
+        change = self.changes.get(image_id)
+        if change is None:
+            return "pending"
+        return "done" if isinstance(change, RemovalResult) else "failed"
+
+    def _fail_if_told(self) -> None:
         if self.error is not None:
             raise self.error
+        if self.outage:
+            raise self.outage.pop()
+
+    def _record(self, image_id: str, change: RemovalResult | RemovalError) -> None:
+        self._fail_if_told()
         if image_id not in self.owners:
             raise RowNotFound("The row of this image is gone.")
         self.changes[image_id] = change

@@ -21,6 +21,7 @@ from webhook.errors import (
     RemovalError,
     SourceNotFound,
     StorageRejected,
+    StorageUnavailable,
 )
 from webhook.models import EMBEDDED, MODELS
 from webhook.tuning import tune_process
@@ -108,11 +109,16 @@ class Files:
         return None
 
     async def fetch(self, source: SourceObject) -> bytes:
-        """Return the bytes of a file; raises SourceNotFound."""
+        """Return the bytes of a file as it was found; raises SourceNotFound, StorageUnavailable."""
+        path = Path(source.key)
         try:
-            return await to_thread.run_sync(Path(source.key).read_bytes)
+            data = await to_thread.run_sync(path.read_bytes)
+            changed_ns = path.stat().st_mtime_ns
         except OSError as exc:
             raise SourceNotFound(f"It can't be read: {exc.strerror}.") from exc
+        if (str(changed_ns), len(data)) != (source.etag, source.size_bytes):
+            raise StorageUnavailable("It changed while it was read.")
+        return data
 
     async def store(self, key: str, png: bytes, certificate: Mapping[str, str]) -> None:
         """Write a PNG, at once visible as a whole; raises StorageRejected."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.standin.conftest import StartEngine
+from tests.contract.conftest import StartEngine
 from tests.support.fake_webhook import Call, FakeWebhook, answering
 from tests.support.standin_engine import IMAGES, REPOSITORY, WEBHOOK_SECRET, Engine, Project
 

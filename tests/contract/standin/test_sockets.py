@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tests.contract.standin.conftest import StartEngine
+from tests.contract.conftest import StartEngine
 from tests.contract.standin.test_graphql import INSERT, RECORD, new_id
 from tests.support.fake_webhook import FakeWebhook
 from tests.support.standin_engine import (

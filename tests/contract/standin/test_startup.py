@@ -7,7 +7,7 @@ import pytest
 from devstack.processes import clean_environment
 from devstack.standin.errors import MetadataRefused
 from devstack.standin.folder import load_metadata
-from tests.contract.standin.conftest import StartEngine
+from tests.contract.conftest import StartEngine
 from tests.support.standin_engine import (
     IMAGES,
     REPOSITORY,
