@@ -1,10 +1,13 @@
 """S3Storage against two servers that share no code: SeaweedFS and moto."""
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -13,7 +16,7 @@ from anyio import fail_after
 
 from devstack.processes import free_port
 from tests.support.faults.proxy import Fault, FaultProxy
-from tests.support.s3_servers import BUCKET, SERVERS, Server
+from tests.support.s3_servers import BUCKET, SERVERS, Server, client_with, environment_at
 from webhook.errors import (
     ImageTooLarge,
     InvalidImageId,
@@ -21,6 +24,10 @@ from webhook.errors import (
     StorageRejected,
     StorageUnavailable,
 )
+from webhook.storage import S3Storage
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -74,6 +81,30 @@ async def test_a_source_is_found_among_many_neighbours(server: Server) -> None:
     server.put(*(f"ogs/12{number:02}" for number in range(30)), "ogs/12.png")
     server.put(*(f"ogs/12-{number}" for number in range(30)))
     assert (await server.storage().find("12")).key == "ogs/12.png"
+
+
+@dataclass
+class ShortPages:
+    """Lets listings of a client have pages of five keys, and notes where each begins."""
+
+    client: "S3Client"
+    begin_behind: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        event = "before-parameter-build.s3.ListObjectsV2"
+        self.client.meta.events.register(event, self._shorten)
+
+    def _shorten(self, params: dict[str, Any], **_: Any) -> None:
+        params["MaxKeys"] = 5
+        self.begin_behind.append(params["StartAfter"])
+
+
+async def test_a_search_reads_page_after_page_but_none_behind_its_own_keys(server: Server) -> None:
+    server.put(*(f"ogs/12-{number}" for number in range(7)), "ogs/12.png")
+    server.put(*(f"ogs/12{number}" for number in range(8)))
+    pages = ShortPages(client_with(server.environment))
+    assert (await server.storage(client=pages.client).find("12")).key == "ogs/12.png"
+    assert pages.begin_behind == ["ogs/1", "ogs/12-4"]
 
 
 async def test_of_several_sources_the_newest_is_taken(server: Server) -> None:
@@ -173,6 +204,40 @@ async def test_a_given_up_fetch_does_not_go_on_while_bytes_still_drip(server: Se
                 await anyio.sleep(0.05)
 
 
+async def test_a_given_up_upload_does_not_go_on_while_the_server_takes_more() -> None:
+    png = bytes(16 * 2**20)  # far more than the sockets take in while nobody reads
+    begun, go_on, ended = anyio.Event(), anyio.Event(), anyio.Event()
+    received = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        received += len(await reader.read(1))
+        begun.set()
+        await go_on.wait()
+        with suppress(ConnectionError):
+            while received < len(png) and (block := await reader.read(2**16)):
+                received += len(block)
+        writer.close()
+        ended.set()
+
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        listener.bind(("127.0.0.1", 0))
+        async with await asyncio.start_server(serve, sock=listener):
+            client = client_with(environment_at(listener.getsockname()[1]))
+            storage = S3Storage(client, bucket=BUCKET, source_prefix="ogs/", max_source_bytes=1)
+            storing = asyncio.create_task(storage.store("img/12/trans.png", png, {}))
+            with fail_after(10):
+                await begun.wait()
+                storing.cancel()
+                await asyncio.wait([storing])
+                go_on.set()
+                await ended.wait()
+    assert 0 < received < len(png)
+
+
 async def test_a_404_that_is_no_s3_is_not_taken_for_a_missing_source(server: Server) -> None:
     client = server.outside
     wrong = Server(
@@ -213,6 +278,14 @@ async def test_the_sources_of_many_ids_are_those_that_find_would_choose(server: 
         "b3": "ogs/b3.PNG",
     }
     assert found["b1"] == await server.storage().find("b1")
+
+
+async def test_a_walk_reads_no_page_behind_the_last_of_its_ids(server: Server) -> None:
+    server.put("ogs/b1.jpg", "ogs/b3/IMG 1.jpg", *(f"ogs/b4-{number}" for number in range(20)))
+    pages = ShortPages(client_with(server.environment))
+    found = await server.storage(client=pages.client).find_all({"b1", "b2", "b3"})
+    assert set(found) == {"b1", "b3"}
+    assert pages.begin_behind == ["ogs/b"]
 
 
 async def test_keys_are_listed_beyond_the_first_thousand(server: Server) -> None:

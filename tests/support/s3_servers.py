@@ -27,14 +27,15 @@ class Server:
     environment: dict[str, str]
     outside: "S3Client"
 
-    def storage(self, bucket: str = BUCKET, max_source_bytes: int = 1000) -> S3Storage:
+    def storage(
+        self, bucket: str = BUCKET, max_source_bytes: int = 1000, client: "S3Client | None" = None
+    ) -> S3Storage:
         """Make a storage as the service has it."""
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in self.environment.items():
-                patch.setenv(name, value)
-            client = open_client()
         return S3Storage(
-            client, bucket=bucket, source_prefix="ogs/", max_source_bytes=max_source_bytes
+            client or client_with(self.environment),
+            bucket=bucket,
+            source_prefix="ogs/",
+            max_source_bytes=max_source_bytes,
         )
 
     def put(self, *keys: str, data: bytes = b"image") -> None:
@@ -50,6 +51,24 @@ class Server:
                 self.outside.delete_object(Bucket=BUCKET, Key=item["Key"])
 
 
+def client_with(environment: Mapping[str, str]) -> "S3Client":
+    """Open the client of the service."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return open_client()
+
+
+def environment_at(port: int) -> dict[str, str]:
+    """Return what the service's client needs for a server on this machine that takes any key."""
+    return {
+        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
 @contextmanager
 def _seaweedfs(folder: Path) -> Iterator[Server]:
     with embedded_s3(folder, BUCKET) as server:
@@ -61,12 +80,7 @@ def _moto(folder: Path) -> Iterator[Server]:
     port = free_port()
     server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()
-    environment = {
-        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
+    environment = environment_at(port)
     outside = boto3.client(
         "s3",
         endpoint_url=environment["AWS_ENDPOINT_URL_S3"],

@@ -1,6 +1,8 @@
 import asyncio
 from contextlib import AsyncExitStack
 
+import pytest
+
 from webhook.budget import Budget
 from webhook.domain import Priority
 
@@ -73,6 +75,17 @@ async def test_who_leaves_the_line_takes_nothing_along() -> None:
     assert shares.held == ["small"]
     await shares.ask("rest", 90)
     assert shares.held == ["small", "rest"]
+
+
+@pytest.mark.parametrize("priority", ["live", "backfill"])
+async def test_who_leaves_the_line_lets_the_next_one_in_at_once(priority: Priority) -> None:
+    shares = Shares(Budget(100))
+    await shares.ask("first", 50)
+    await shares.ask("large", 100)
+    await shares.ask("small", 10, priority)
+    assert shares.held == ["first"]
+    await shares.let_go("large")
+    assert shares.held == ["first", "small"]
 
 
 async def test_who_is_cancelled_the_moment_a_share_is_granted_gives_it_back() -> None:

@@ -85,13 +85,22 @@ def test_models_are_listed_with_commas(environment: pytest.MonkeyPatch) -> None:
     assert load_settings().models == ("briaai/RMBG-2.0",)
 
 
-@pytest.mark.parametrize("source", ["img/", "img/ogs/"])
+@pytest.mark.parametrize(
+    ("source", "target"), [("img/", "img/"), ("img/ogs/", "img/"), ("ogs/", "ogs/img/")]
+)
 def test_cutouts_and_sources_may_not_lie_in_one_another(
-    environment: pytest.MonkeyPatch, source: str
+    environment: pytest.MonkeyPatch, source: str, target: str
 ) -> None:
     environment.setenv("SOURCE_PREFIX", source)
-    with pytest.raises(ConfigurationError, match="must not lie in SOURCE_PREFIX"):
+    environment.setenv("TARGET_PREFIX", target)
+    with pytest.raises(ConfigurationError, match="TARGET_PREFIX: must not lie in SOURCE_PREFIX"):
         load_settings()
+
+
+def test_cutouts_and_sources_may_lie_side_by_side(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SOURCE_PREFIX", "images/ogs/")
+    environment.setenv("TARGET_PREFIX", "images/ogs-cut-out/")
+    assert load_settings().target_prefix == "images/ogs-cut-out/"
 
 
 @pytest.mark.parametrize(

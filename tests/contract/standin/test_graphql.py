@@ -2,8 +2,12 @@ import uuid
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from tests.support.standin_engine import ADMIN_SECRET, REPOSITORY, Engine
+from webhook.domain import RemovalResult
+from webhook.errors import UnsupportedImage
+from webhook.hasura.client import open_hasura
 
 GRAPHQL = REPOSITORY / "graphql"
 INSERT = (GRAPHQL / "insert_image.graphql").read_text()
@@ -147,6 +151,21 @@ class TestMutations:
         )
         expected = {**changes, "processed_at": "2026-01-02T03:04:05+00:00"}
         assert row["images_by_pk"] == expected
+
+    async def test_a_success_clears_what_an_earlier_failure_wrote(
+        self, engine: Engine, image_id: str
+    ) -> None:
+        def row() -> tuple[Any, ...]:
+            columns = "status, error_code, error_message, transparent_key"
+            (row,) = engine.sql(f"SELECT {columns} FROM images WHERE id = '{image_id}'")
+            return row
+
+        url = str(engine.client.base_url.join("/v1/graphql"))
+        async with open_hasura(url, SecretStr(ADMIN_SECRET)) as rows:
+            await rows.record_failed(image_id, UnsupportedImage("This is no image."))
+            assert row() == ("failed", "unsupported-image", "This is no image.", None)
+            await rows.record_done(RemovalResult(image_id, "img/key", "embedded", 640, 480, 0.25))
+        assert row() == ("done", None, None, "img/key")
 
     def test_the_write_back_of_a_missing_row_is_null(self, engine: Engine) -> None:
         changes = {"status": "done"}

@@ -1,9 +1,15 @@
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from webhook.imaging import workers
 from webhook.imaging.workers import map_strips
+
+PATIENCE_S = 5
 
 
 def test_results_come_in_order() -> None:
@@ -36,3 +42,51 @@ def test_an_error_in_a_strip_reaches_the_caller(threads: int) -> None:
 
     with pytest.raises(ValueError, match="strip 30"):
         map_strips(step, range(50), threads)
+
+
+class Helpers(ThreadPoolExecutor):
+    """Count how often one of them is called."""
+
+    calls = 0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.calls += 1
+        return super().submit(fn, *args, **kwargs)
+
+
+@contextmanager
+def others_at_work(count: int) -> Iterator[None]:
+    """Keep so many callers busy, each with a picture of a single strip."""
+    at_work, done = threading.Barrier(count + 1, timeout=PATIENCE_S), threading.Event()
+
+    def step(_: int) -> None:
+        at_work.wait()
+        done.wait(PATIENCE_S)
+
+    with ThreadPoolExecutor(max(count, 1)) as callers:
+        others = [callers.submit(map_strips, step, [0], 1) for _ in range(count)]
+        at_work.wait()
+        try:
+            yield
+        finally:
+            done.set()
+    for other in others:
+        other.result()
+
+
+def test_helpers_are_called_only_for_cores_that_no_caller_works_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def helpers_called(threads: int = 8, strips: int = 20) -> int:
+        with Helpers(8) as helpers, monkeypatch.context() as patch:
+            patch.setattr(workers, "CORES", 4)
+            patch.setattr(workers, "_helpers", helpers)
+            assert map_strips(lambda n: n, range(strips), threads) == list(range(strips))
+        return helpers.calls
+
+    for others, idle_cores in ((0, 3), (1, 2), (2, 1), (3, 0), (5, 0)):
+        with others_at_work(others):
+            assert helpers_called() == idle_cores
+    assert helpers_called() == 3  # whoever has ended leaves their core to others
+    assert helpers_called(threads=2) == 1
+    assert helpers_called(strips=3) == 2

@@ -2,11 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from anyio import fail_after
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from webhook.errors import InferenceFailed, ShuttingDown
 from webhook.segmentation.batcher import Batcher
@@ -210,3 +213,50 @@ async def test_the_time_of_an_item_is_measured() -> None:
         device.let()
         await outcomes(first)
         assert 0.05 <= batcher.seconds_per_item() < PATIENCE_S
+
+
+@dataclass
+class Clock:
+    """Stands still, unless the test moves it on."""
+
+    now: float = 0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+async def test_the_newest_batch_moves_the_time_of_an_item_a_fifth_of_the_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("webhook.segmentation.batcher.time", clock)
+
+    def run(model: str, items: Sequence[int]) -> Sequence[int]:
+        clock.now += sum(items)
+        return items
+
+    batcher: Batcher[int, int] = Batcher(run, {"a": 4})
+    await outcomes(*await submitted(batcher, 10))
+    assert batcher.seconds_per_item() == pytest.approx(10)
+    await outcomes(*await submitted(batcher, 2, 2, 2, 2))
+    assert batcher.seconds_per_item() == pytest.approx(8.4)
+    await outcomes(*await submitted(batcher, 2))
+    assert batcher.seconds_per_item() == pytest.approx(7.12)
+    await batcher.aclose()
+
+
+async def test_what_serves_everybody_carries_the_log_context_of_nobody() -> None:
+    contexts: list[dict[str, Any]] = []
+
+    class Results(list[int]):
+        """Tell the context of whoever hands them out."""
+
+        def __iter__(self) -> Iterator[int]:
+            contexts.append(get_contextvars())
+            return super().__iter__()
+
+    batcher: Batcher[int, int] = Batcher(lambda model, items: Results(items), {"a": 2})
+    with bound_contextvars(job_id="of the first caller"):
+        await outcomes(*await submitted(batcher, 1))
+    assert contexts == [{}]
+    await batcher.aclose()
