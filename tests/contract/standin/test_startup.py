@@ -34,7 +34,7 @@ def test_our_own_metadata_is_accepted() -> None:
         (IMAGES, f"{TRIGGER}__name", "1st", "pattern"),
         (IMAGES, f"{TRIGGER}__name", "a" * 43, "42"),
         (IMAGES, f"{TRIGGER}__webhook", None, "exactly one of webhook, webhook_from_env"),
-        (IMAGES, f"{TRIGGER}__webhook_from_env", "URL", "exactly one of webhook"),
+        (IMAGES, f"{TRIGGER}__webhook_from_env", "WEBHOOK_BASE_URL", "exactly one of web"),
         (IMAGES, f"{TRIGGER}__webhook", "{{NOT_SET}}/x", "'NOT_SET' is not set"),
         (IMAGES, f"{TRIGGER}__headers__0__value_from_env", "NOT_SET", "'NOT_SET' is not set"),
         (IMAGES, f"{TRIGGER}__headers__0__value", "x", "exactly one of value, value_from_env"),
