@@ -88,7 +88,7 @@ async def _serve(
         deliverer = Deliverer(metadata.database_url, pool, client, triggers)
         deliverer.start()
         stack.push_async_callback(deliverer.stop, grace_s)
-        metadata_api = MetadataApi(pool, metadata.source.name, triggers, metadata.exported)
+        metadata_api = MetadataApi(pool, metadata.source.name, triggers, metadata.exported())
         server = _Server(
             uvicorn.Config(
                 create_app(authentication, operations, metadata_api),

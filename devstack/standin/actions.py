@@ -59,11 +59,11 @@ async def call_action(
         "request_query": work.query,
     }
     definition = action.definition
-    internal: dict[str, Any] = {"request": {"url": definition.handler, "body": body}}
+    internal: dict[str, Any] = {"request": {"url": definition.handler.value, "body": body}}
     try:
         answer = await post_json(
             client,
-            definition.handler,
+            definition.handler.value,
             body,
             sent_headers(definition.headers),
             headers_within_s=definition.timeout,

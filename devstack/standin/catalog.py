@@ -1,5 +1,6 @@
 """Brings the database to where the project's files want it: own tables, migrations, triggers."""
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +14,7 @@ from devstack.standin.introspect import Table, read_table
 from devstack.standin.metadata import EventTrigger, Operation, TableName
 from devstack.standin.rights import check_columns
 
+_MIGRATION = re.compile(r"([0-9]+)_.+")
 _TRIGGER_PREFIX = "notify_hasura_"
 _EXISTING_TRIGGERS = """
 SELECT n.nspname, c.relname, t.tgname
@@ -61,12 +63,18 @@ async def _migrate(connection: psycopg.AsyncConnection, folder: Path) -> None:
 
 
 def _versions(folder: Path) -> dict[int, Path]:
-    versions = {}
-    for path in folder.glob("*/up.sql"):
-        version = path.parent.name.partition("_")[0]
-        if not version.isdecimal():
-            raise MetadataRefused(f"migration {path.parent.name}: its name needs a version first")
-        versions[int(version)] = path
+    """List each up.sql by its version; what Hasura's command line would pass over is refused."""
+    versions: dict[int, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        name = _MIGRATION.fullmatch(path.name)
+        up = path / "up.sql"
+        if name is None:
+            raise MetadataRefused(f"migration {path.name}: must be a folder <version>_<name>")
+        if not up.is_file():
+            raise MetadataRefused(f"migration {path.name}: lacks up.sql")
+        if int(name[1]) in versions:
+            raise MetadataRefused(f"migration {path.name}: has the version of another")
+        versions[int(name[1])] = up
     return versions
 
 

@@ -172,7 +172,7 @@ class Deliverer:
         try:
             answer = await post_json(
                 self._client,
-                trigger.webhook,
+                trigger.address,
                 body,
                 sent_headers(trigger.headers),
                 headers_within_s=timeout_s,
@@ -214,10 +214,7 @@ def _retry_after_s(answer: Answer | Unreachable) -> int | None:
 
 
 def _invocation(trigger: EventTrigger, body: Any, answer: Answer | Unreachable) -> tuple[Any, ...]:
-    headers = [
-        {"name": header.name, "value": header.value_from_env or header.value}
-        for header in trigger.headers
-    ]
+    headers = [{"name": header.name, "value": header.logged()} for header in trigger.headers]
     request = {"version": "2", "headers": headers, "payload": body}
     data: dict[str, Any]
     if isinstance(answer, Unreachable):

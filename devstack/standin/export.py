@@ -14,42 +14,42 @@ from graphql import (
     TypeDefinitionNode,
     print_ast,
 )
+from pydantic import BaseModel
 
-from devstack.standin.signatures import Signatures
+from devstack.standin.metadata import Action, ActionsFile, Source
+from devstack.standin.signatures import CUSTOM_TYPES, Signatures
 
 _TYPES = {"query_root": "query", "mutation_root": "mutation"}
 
 
-def exported(source: Any, actions_file: Any, signatures: Signatures) -> dict[str, Any]:
-    """Put the object together.
-
-    Args:
-        source: databases.yaml's one entry, includes resolved.
-        actions_file: actions.yaml.
-        signatures: actions.graphql.
-    """
-    types = {definition.name.value: definition for definition in signatures.types}
-    custom = actions_file.get("custom_types", {})
+def exported(source: Source, file: ActionsFile, signatures: Signatures) -> dict[str, Any]:
+    """Put the object together."""
     return {
         "version": 3,
-        "sources": [source],
-        "actions": [_action(action, signatures) for action in actions_file.get("actions", [])],
+        "sources": [_written(source)],
+        "actions": [_action(action, signatures) for action in file.actions],
         "custom_types": {
-            kind: [{**named, **_parts(types[named["name"]])} for named in listed]
-            for kind, listed in custom.items()
+            kind: [
+                _written(named) | _parts(signatures.types[named.name])
+                for named in getattr(file.custom_types, kind)
+            ]
+            for kind in CUSTOM_TYPES
         },
     }
 
 
-def _action(action: dict[str, Any], signatures: Signatures) -> dict[str, Any]:
-    signature = signatures.actions[action["name"]]
-    definition = {
-        **action["definition"],
+def _written(model: BaseModel) -> dict[str, Any]:
+    return model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def _action(action: Action, signatures: Signatures) -> dict[str, Any]:
+    signature = signatures.actions[action.name]
+    definition = _written(action.definition) | {
         "type": _TYPES[signature.root],
         "arguments": [_typed(argument) for argument in signature.field.arguments or ()],
         "output_type": print_ast(signature.field.type),
     }
-    return {**action, "definition": definition}
+    return _written(action) | {"definition": definition}
 
 
 def _parts(definition: TypeDefinitionNode) -> dict[str, Any]:

@@ -1,22 +1,38 @@
 """Hasura's metadata as frozen models, with templates and environment filled in; no files here.
 
-Closed: a key that the stand-in does not cover is refused, never silently ignored.
+Closed and strict: what Hasura refuses is refused, and so is a key that the stand-in does not cover
+or that has no value. Nothing is silently ignored.
 """
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
+    RootModel,
+    Strict,
     ValidationInfo,
     model_validator,
 )
 
-_TEMPLATE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+_TEMPLATE = re.compile(r"\{\{(\w+)\}\}")
+_URL = re.compile(r"https?://[^\s{}]+")
+_RESERVED = "HASURA_GRAPHQL_"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A text as it is written, and what the environment makes of it, which may be a secret."""
+
+    written: str
+    value: str = field(repr=False)
 
 
 def _environment(info: ValidationInfo, name: str) -> str:
@@ -26,20 +42,99 @@ def _environment(info: ValidationInfo, name: str) -> str:
     return environment[name]
 
 
-def _fill(value: Any, info: ValidationInfo) -> Any:
-    if not isinstance(value, str):
-        return value
-    return _TEMPLATE.sub(lambda match: _environment(info, match[1]), value)
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a text")
+    return value
 
 
-Template = Annotated[str, BeforeValidator(_fill)]
-Columns = Literal["*"] | tuple[str, ...]
-ListenedColumns = Literal["*"] | Annotated[tuple[str, ...], Field(min_length=1)]
+def _filled(value: Any, info: ValidationInfo) -> Filled:
+    written = _text(value)
+    if "{{" in _TEMPLATE.sub("", written):
+        raise ValueError("a template is the name of a variable between {{ and }}")
+    return Filled(written, _TEMPLATE.sub(lambda match: _environment(info, match[1]), written))
+
+
+def _looked_up(value: Any, info: ValidationInfo) -> Filled:
+    name = _text(value)
+    return Filled(name, _environment(info, name))
+
+
+def _not_reserved(variable: Filled) -> Filled:
+    if variable.written.upper().startswith(_RESERVED):
+        raise ValueError(f"{variable.written!r}: {_RESERVED} is reserved")
+    return variable
+
+
+def _url(address: Filled) -> Filled:
+    if not _URL.fullmatch(address.value):
+        raise ValueError(f"{address.written!r} is no URL of http or https")
+    return address
+
+
+def _not_covered(wanted: bool) -> bool:
+    if wanted:
+        raise ValueError("is not covered by the stand-in")
+    return wanted
+
+
+def _no_two(attribute: str) -> AfterValidator:
+    """Refuse a list in which two have the same name, role or table."""
+
+    def check(items: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [str(getattr(item, attribute)) for item in items]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise ValueError(f"{attribute} {name!r} occurs twice")
+        return items
+
+    return AfterValidator(check)
+
+
+ItemT = TypeVar("ItemT")
+_Many = Annotated[tuple[ItemT, ...], Strict(False)]  # YAML has lists, and we want no list
+_Named = Annotated[_Many[ItemT], _no_two("name")]
+_ByRole = Annotated[_Many[ItemT], _no_two("role")]
+
+_written = PlainSerializer(lambda filled: filled.written, return_type=str)
+Template = Annotated[Filled, BeforeValidator(_filled), _written]
+Variable = Annotated[Filled, BeforeValidator(_looked_up), _written]
+Columns = Literal["*"] | _Many[str]
+ListedColumns = Literal["*"] | Annotated[_Many[str], Field(min_length=1)]
 BoolExp = dict[str, Any]
+GraphQLName = Annotated[str, Field(pattern=r"^[_A-Za-z][_0-9A-Za-z]*$")]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, str_min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_key_without_a_value(cls, data: Any) -> Any:
+        """Refuse what Hasura would take as if the key were not there."""
+        for key, value in data.items() if isinstance(data, dict) else ():
+            if value is None:
+                raise ValueError(f"{key!r} has no value")
+        return data
+
+
+class _Either(_Model):
+    """A model that must have exactly one of two keys, of which each gives a text."""
+
+    either: ClassVar[tuple[str, str]]
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if len(self.model_fields_set & set(self.either)) != 1:
+            raise ValueError(f"exactly one of {', '.join(self.either)} is needed")
+        return self
+
+    def _given(self) -> Filled:
+        (key,) = self.model_fields_set & set(self.either)
+        filled: Filled = getattr(self, key)
+        return filled
 
 
 class TableName(_Model):
@@ -52,31 +147,27 @@ class TableName(_Model):
         return f"{self.schema_}.{self.name}"
 
 
-class Header(_Model):
-    """A configured header; `value` is filled from the environment where the metadata says so."""
+class Header(_Either):
+    """A configured header."""
 
-    name: str
-    value: Template
-    value_from_env: str | None = None
+    either = ("value", "value_from_env")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_source(cls, data: Any, info: ValidationInfo) -> Any:
-        if not isinstance(data, dict):
-            return data
-        variable = data.get("value_from_env")
-        if (variable is None) == (data.get("value") is None):
-            raise ValueError("a header needs exactly one of value, value_from_env")
-        if variable is None:
-            return data
-        if str(variable).startswith("HASURA_GRAPHQL_"):
-            raise ValueError(f"value_from_env {variable!r}: HASURA_GRAPHQL_ is reserved")
-        return {**data, "value": _environment(info, variable)}
+    name: str = Field(pattern="^[A-Za-z0-9-]+$")
+    value: Template | None = None
+    value_from_env: Annotated[Variable, AfterValidator(_not_reserved)] | None = None
+
+    def sent(self) -> str:
+        """Give the value as it goes over the wire."""
+        return self._given().value
+
+    def logged(self) -> str:
+        """Give the value as logs may show it: instead of a variable's value its name."""
+        return self.value_from_env.written if self.value_from_env else self.sent()
 
 
 def sent_headers(headers: tuple[Header, ...]) -> dict[str, str]:
     """Give the configured headers as they go over the wire."""
-    return {header.name: header.value for header in headers}
+    return {header.name: header.sent() for header in headers}
 
 
 class SelectPermission(_Model):
@@ -84,7 +175,7 @@ class SelectPermission(_Model):
 
     columns: Columns
     filter: BoolExp
-    limit: int | None = None
+    limit: Count | None = None
     allow_aggregations: bool = False
 
 
@@ -125,16 +216,16 @@ class Granted(_Model, Generic[PermissionT]):
 class RetryConf(_Model):
     """When a failed delivery is tried again; the first two keys are required by the engine."""
 
-    num_retries: int = Field(ge=0)
-    interval_sec: int = Field(ge=0)
-    timeout_sec: int = Field(default=60, gt=0)
+    num_retries: Count
+    interval_sec: Count
+    timeout_sec: Positive = 60
 
 
 class Operation(_Model):
     """Which columns an UPDATE must change to count, and which columns are sent."""
 
-    columns: ListenedColumns
-    payload: Columns = "*"
+    columns: ListedColumns
+    payload: ListedColumns = "*"
 
 
 class TriggerDefinition(_Model):
@@ -146,7 +237,7 @@ class TriggerDefinition(_Model):
     delete: Operation | None = None
 
     @model_validator(mode="after")
-    def _captures_something(self) -> "TriggerDefinition":
+    def _captures_something(self) -> Self:
         if not self.operations and not self.enable_manual:
             raise ValueError("an event trigger needs an operation or enable_manual")
         return self
@@ -158,42 +249,48 @@ class TriggerDefinition(_Model):
         return {name: operation for name, operation in pairs.items() if operation}
 
 
-class EventTrigger(_Model):
-    """One event trigger; `webhook` holds the address, whichever key gave it."""
+class EventTrigger(_Either):
+    """One event trigger."""
+
+    either = ("webhook", "webhook_from_env")
 
     name: str = Field(pattern=r"^[A-Za-z]+[A-Za-z0-9_-]*$", max_length=42)
     definition: TriggerDefinition
     retry_conf: RetryConf
-    webhook: Template
-    webhook_from_env: str | None = None
-    headers: tuple[Header, ...] = ()
+    webhook: Annotated[Template, AfterValidator(_url)] | None = None
+    webhook_from_env: Annotated[Variable, AfterValidator(_url)] | None = None
+    headers: _Many[Header] = ()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_webhook(cls, data: Any, info: ValidationInfo) -> Any:
-        if not isinstance(data, dict):
-            return data
-        variable = data.get("webhook_from_env")
-        if (variable is None) == (data.get("webhook") is None):
-            raise ValueError("exactly one of webhook, webhook_from_env is needed")
-        return data if variable is None else {**data, "webhook": _environment(info, variable)}
+    @property
+    def address(self) -> str:
+        """Where events are delivered, whichever key told it."""
+        return self._given().value
 
 
 class TableEntry(_Model):
     """One table's permissions and event triggers."""
 
     table: TableName
-    insert_permissions: tuple[Granted[InsertPermission], ...] = ()
-    select_permissions: tuple[Granted[SelectPermission], ...] = ()
-    update_permissions: tuple[Granted[UpdatePermission], ...] = ()
-    delete_permissions: tuple[Granted[DeletePermission], ...] = ()
-    event_triggers: tuple[EventTrigger, ...] = ()
+    insert_permissions: _ByRole[Granted[InsertPermission]] = ()
+    select_permissions: _ByRole[Granted[SelectPermission]] = ()
+    update_permissions: _ByRole[Granted[UpdatePermission]] = ()
+    delete_permissions: _ByRole[Granted[DeletePermission]] = ()
+    event_triggers: _Named[EventTrigger] = ()
 
 
 class DatabaseUrl(_Model):
-    """Where the source's address is found."""
+    """Where the source's address is found: in the environment only, as it holds a password."""
 
-    from_env: str
+    from_env: Variable
+
+
+class PoolSettings(_Model):
+    """Hasura's pool of connections; the stand-in has its own."""
+
+    max_connections: Positive | None = None
+    idle_timeout: Count | None = None
+    retries: Count | None = None
+    connection_lifetime: Count | None = None
 
 
 class ConnectionInfo(_Model):
@@ -202,7 +299,7 @@ class ConnectionInfo(_Model):
     database_url: DatabaseUrl
     isolation_level: Literal["read-committed"] = "read-committed"
     use_prepared_statements: bool = False
-    pool_settings: dict[str, int] = {}
+    pool_settings: PoolSettings = PoolSettings()
 
 
 class SourceConfiguration(_Model):
@@ -217,17 +314,21 @@ class Source(_Model):
     name: str
     kind: Literal["postgres"]
     configuration: SourceConfiguration
-    tables: tuple[TableEntry, ...]
+    tables: Annotated[_Many[TableEntry], _no_two("table")]
+
+
+class DatabasesFile(RootModel[Annotated[tuple[Source], Strict(False)]]):
+    """What databases.yaml holds; the stand-in serves exactly one database."""
 
 
 class ActionDefinition(_Model):
     """Where an action is answered, and how long that may take."""
 
     kind: Literal["synchronous"] = "synchronous"
-    handler: Template
-    timeout: int = Field(default=30, gt=0)
-    forward_client_headers: Literal[False] = False
-    headers: tuple[Header, ...] = ()
+    handler: Annotated[Template, AfterValidator(_url)]
+    timeout: Positive = 30
+    forward_client_headers: Annotated[bool, AfterValidator(_not_covered)] = False
+    headers: _Many[Header] = ()
 
 
 class ActionRole(_Model):
@@ -239,45 +340,51 @@ class ActionRole(_Model):
 class Action(_Model):
     """One action; its signature is in actions.graphql."""
 
-    name: str
+    name: GraphQLName
     definition: ActionDefinition
-    permissions: tuple[ActionRole, ...] = ()
+    permissions: _ByRole[ActionRole] = ()
     comment: str = ""
 
 
 class Relationship(_Model):
     """From an action's output to rows of a table."""
 
-    name: str
+    name: GraphQLName
     type: Literal["object", "array"]
     source: str
     remote_table: TableName
-    field_mapping: dict[str, str]
+    field_mapping: dict[str, str] = Field(min_length=1)
 
 
 class CustomName(_Model):
     """A custom type of which only the name is told here."""
 
-    name: str
+    name: GraphQLName
 
 
 class CustomObject(CustomName):
     """An output type of actions, with its relationships."""
 
-    relationships: tuple[Relationship, ...] = ()
+    relationships: _Named[Relationship] = ()
 
 
 class CustomTypes(_Model):
     """The custom types; their fields are in actions.graphql."""
 
-    enums: tuple[CustomName, ...] = ()
-    input_objects: tuple[CustomName, ...] = ()
-    objects: tuple[CustomObject, ...] = ()
-    scalars: tuple[CustomName, ...] = ()
+    enums: _Named[CustomName] = ()
+    input_objects: _Named[CustomName] = ()
+    objects: _Named[CustomObject] = ()
+    scalars: _Named[CustomName] = ()
 
 
 class ActionsFile(_Model):
     """What actions.yaml holds."""
 
-    actions: tuple[Action, ...] = ()
+    actions: _Named[Action] = ()
     custom_types: CustomTypes = CustomTypes()
+
+
+class VersionFile(_Model):
+    """What version.yaml holds; other versions have other files."""
+
+    version: int = Field(ge=3, le=3)

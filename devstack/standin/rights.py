@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from devstack.standin.conditions import OPERATORS
 from devstack.standin.errors import MetadataRefused
@@ -87,44 +87,46 @@ def check_columns(entry: TableEntry, table: Table) -> None:
         MetadataRefused: naming the first such column and where it stands.
     """
     for select in entry.select_permissions:
-        where = f"select permission of {select.role!r}"
-        _check(table, where, select.permission.columns, _named(select.permission.filter))
+        where = f"{table.name}: select permission of {select.role!r}"
+        _check(table, where, select.permission.columns, _named(where, select.permission.filter))
     for insert in entry.insert_permissions:
-        where = f"insert permission of {insert.role!r}"
-        permission = insert.permission
-        _check(table, where, permission.columns, permission.set, _named(permission.check))
+        where, added = f"{table.name}: insert permission of {insert.role!r}", insert.permission
+        _check(table, where, added.columns, added.set, _named(where, added.check))
     for update in entry.update_permissions:
-        where, allowed = f"update permission of {update.role!r}", update.permission
-        named = (*_named(allowed.filter), *_named(allowed.check or {}))
+        where, allowed = f"{table.name}: update permission of {update.role!r}", update.permission
+        named = (*_named(where, allowed.filter), *_named(where, allowed.check or {}))
         _check(table, where, allowed.columns, allowed.set, named)
     for delete in entry.delete_permissions:
-        _check(table, f"delete permission of {delete.role!r}", _named(delete.permission.filter))
+        where = f"{table.name}: delete permission of {delete.role!r}"
+        _check(table, where, _named(where, delete.permission.filter))
     for trigger in entry.event_triggers:
         for operation in trigger.definition.operations.values():
-            where = f"event trigger {trigger.name!r}"
+            where = f"{table.name}: event trigger {trigger.name!r}"
             _check(table, where, operation.columns, operation.payload)
 
 
 def _check(table: Table, where: str, *names: Iterable[str]) -> None:
     for name in (name for some in names if some != "*" for name in some):
         if name not in table.columns:
-            raise MetadataRefused(f"{table.name}: {where}: column {name!r} does not exist")
+            raise MetadataRefused(f"{where}: column {name!r} does not exist")
 
 
-def _named(expression: dict[str, Any]) -> list[str]:
+def _named(where: str, expression: object) -> list[str]:
     """List the columns that a boolean expression names.
 
     Raises:
-        MetadataRefused: it compares in a way that we don't know.
+        MetadataRefused: it is none, or compares in a way that we don't know.
     """
+    if not isinstance(expression, dict):
+        raise MetadataRefused(f"{where}: {expression!r} is no condition")
     columns: list[str] = []
     for key, value in expression.items():
-        if key in _CONNECTIVES:
-            columns += [name for inner in value for name in _named(inner)]
+        if key in _CONNECTIVES and isinstance(value, list):
+            columns += [name for inner in value for name in _named(where, inner)]
         elif key == "_not":
-            columns += _named(value)
+            columns += _named(where, value)
         elif not isinstance(value, dict) or value.keys() - OPERATORS:
-            raise MetadataRefused(f"the stand-in can't compare {key!r} with {value!r}")
+            raise MetadataRefused(f"{where}: the stand-in can't compare {key!r} with {value!r}")
         else:
             columns.append(key)
     return columns

@@ -13,6 +13,7 @@ from graphql import (
     GraphQLObjectType,
     GraphQLScalarType,
     GraphQLSchema,
+    ObjectTypeDefinitionNode,
     build_schema,
     is_introspection_type,
     is_specified_scalar_type,
@@ -104,15 +105,36 @@ def _relationship_fields(
     fields = []
     for owner in metadata.actions.custom_types.objects:
         for relationship in owner.relationships:
-            rights = rights_by_table.get(relationship.remote_table)
-            if rights is None:
-                raise MetadataRefused(f"table {str(relationship.remote_table)!r} is not tracked")
-            for column in relationship.field_mapping.values():
-                if column not in rights.table.columns:
-                    raise MetadataRefused(f"{rights.table.name}: column {column!r} does not exist")
+            rights = _related_rights(owner.name, relationship, metadata, rights_by_table)
             if rights.readable():
                 fields.append(_relationship_field(owner.name, relationship, rights))
     return fields
+
+
+def _related_rights(
+    owner: str,
+    relationship: Relationship,
+    metadata: Metadata,
+    rights_by_table: Mapping[TableName, Rights],
+) -> Rights:
+    """Look up the rights on the other table, and refuse what does not lead there."""
+    where = f"actions.yaml: relationship {relationship.name!r} of {owner!r}"
+    definition = metadata.signatures.types[owner]
+    assert isinstance(definition, ObjectTypeDefinitionNode)
+    own_fields = {node.name.value for node in definition.fields or ()}
+    rights = rights_by_table.get(relationship.remote_table)
+    if relationship.source != metadata.source.name:
+        raise MetadataRefused(f"{where}: no source {relationship.source!r}")
+    if rights is None:
+        raise MetadataRefused(f"{where}: {relationship.remote_table} is not tracked")
+    if relationship.name in own_fields:
+        raise MetadataRefused(f"{where}: is a field of the type already")
+    for own_field, column in relationship.field_mapping.items():
+        if own_field not in own_fields:
+            raise MetadataRefused(f"{where}: the type has no field {own_field!r}")
+        if column not in rights.table.columns:
+            raise MetadataRefused(f"{where}: {rights.table.name} has no column {column!r}")
+    return rights
 
 
 def _relationship_field(owner: str, relationship: Relationship, rights: Rights) -> Field:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from graphql import NamedTypeNode, Node, Visitor, print_ast, visit
 
 from devstack.standin.conditions import COMPARISONS, LIST_COMPARISONS, TEXT_COMPARISONS
+from devstack.standin.errors import MetadataRefused
 from devstack.standin.introspect import Column
 from devstack.standin.rights import Rights
 from devstack.standin.signatures import Signatures
@@ -81,22 +82,29 @@ def shared_types(all_rights: Sequence[Rights]) -> str:
 
 
 def scalars(all_rights: Sequence[Rights], signatures: Signatures) -> str:
-    """Declare the scalars that are not GraphQL's own."""
+    """Declare the scalars that are not GraphQL's own.
+
+    Raises:
+        MetadataRefused: actions.graphql uses a type that nothing declares.
+    """
     needed = {
         column.graphql_type for rights in all_rights for column in rights.table.columns.values()
     }
-    for action in signatures.actions.values():
-        needed |= _named_types(action.field) & _POSTGRES_SCALARS
-    for definition in signatures.types:
-        needed |= _named_types(definition) & _POSTGRES_SCALARS
+    known = needed | _POSTGRES_SCALARS | _BUILT_IN | signatures.types.keys()
+    nodes: dict[str, Node] = {name: it.field for name, it in signatures.actions.items()}
+    for owner, node in (nodes | signatures.types).items():
+        used = _named_types(node)
+        if unknown := sorted(used - known):
+            raise MetadataRefused(f"actions.graphql: {owner}: the type {unknown[0]!r} is not known")
+        needed |= used & _POSTGRES_SCALARS
     return "".join(
-        f"scalar {name}\n" for name in sorted(needed - _BUILT_IN - signatures.type_names)
+        f"scalar {name}\n" for name in sorted(needed - _BUILT_IN - signatures.types.keys())
     )
 
 
 def custom_types(signatures: Signatures) -> str:
     """Write the types of actions.graphql again."""
-    return "".join(print_ast(definition) + "\n" for definition in signatures.types)
+    return "".join(print_ast(definition) + "\n" for definition in signatures.types.values())
 
 
 def _comparison(scalar: str) -> str:

@@ -1,27 +1,27 @@
-"""A real Postgres with our migrations, and what it says of the table."""
+"""A database with our migrations, what it says of the table, and an empty one."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import psycopg
 import pytest
 
-from devstack.postgres import embedded_postgres
+from tests.contract.hasura_metadata.project import ROOT
 from webhook.hasura.protocol import TABLE_NAME, TABLE_SCHEMA
-
-MIGRATIONS = Path(__file__).parents[3] / "migrations/default"
 
 
 @pytest.fixture(scope="session")
-def migrated_database(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[psycopg.Connection]:
-    with (
-        embedded_postgres(tmp_path_factory.mktemp("postgres")) as url,
-        psycopg.connect(url, autocommit=True) as connection,
-    ):
-        for folder in sorted(MIGRATIONS.iterdir()):
+def migrated_database(new_database: Callable[[], str]) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(new_database(), autocommit=True) as connection:
+        for folder in sorted((ROOT / "migrations/default").iterdir()):
             connection.execute((folder / "up.sql").read_bytes())
+        yield connection
+
+
+@pytest.fixture(scope="session")
+async def empty_database(
+    new_database: Callable[[], str],
+) -> AsyncIterator[psycopg.AsyncConnection]:
+    async with await psycopg.AsyncConnection.connect(new_database()) as connection:
         yield connection
 
 

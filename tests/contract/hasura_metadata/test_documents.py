@@ -11,16 +11,14 @@ from graphql import (
     OperationDefinitionNode,
     build_schema,
     parse,
-    print_ast,
     validate,
 )
 
-from tests.contract.hasura_metadata.project import read_project
+from tests.contract.hasura_metadata.project import ROOT, read_project
 from webhook.hasura.client import DOCUMENTS, ROLE
 
-PROJECT = read_project(Path(__file__).parents[3])
-IMAGES = PROJECT.tree["databases"][0]["tables"][0]
-ACTIONS = PROJECT.tree["actions"]
+METADATA = read_project(ROOT).metadata.exported()
+IMAGES = METADATA["sources"][0]["tables"][0]
 
 # Which role runs which document; find_image runs as whoever called the action, or as ours.
 RUN_AS = {
@@ -86,12 +84,12 @@ def schema_of(role: str, column_types: dict[str, str]) -> GraphQLSchema:
             }
             """,
         ]
-    if {"role": role} in ACTIONS["actions"][0]["permissions"]:
-        actions = print_ast(PROJECT.actions_sdl)
+    if {"role": role} in METADATA["actions"][0]["permissions"]:
+        actions = (ROOT / "hasura_metadata/actions.graphql").read_text()
         parts.append(actions.replace("type Mutation", "extend type Mutation"))
         parts += [
             f"extend type {item['name']} {{ {relationship['name']}: images }}"
-            for item in ACTIONS["custom_types"]["objects"]
+            for item in METADATA["custom_types"]["objects"]
             for relationship in item["relationships"]
         ]
     return build_schema("\n".join(parts))

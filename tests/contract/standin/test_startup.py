@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from devstack.processes import clean_environment
-from devstack.standin.errors import MetadataRefused
 from devstack.standin.folder import load_metadata
 from tests.contract.conftest import StartEngine
 from tests.support.standin_engine import (
@@ -17,51 +16,11 @@ from tests.support.standin_engine import (
 )
 
 ENVIRONMENT = environment("postgresql://nowhere", "http://webhook")
-ACTIONS = "actions.yaml"
-TRIGGER = "event_triggers__0"
 
 
 def test_our_own_metadata_is_accepted() -> None:
     metadata = load_metadata(REPOSITORY / "hasura_metadata", ENVIRONMENT)
     assert set(metadata.event_triggers) == {"images_remove_background"}
-
-
-@pytest.mark.parametrize(
-    ("file", "place", "value", "told"),
-    [
-        (IMAGES, f"{TRIGGER}__retry_conf", None, "retry_conf"),
-        (IMAGES, f"{TRIGGER}__retry_conf__interval_sec", None, "interval_sec"),
-        (IMAGES, f"{TRIGGER}__name", "1st", "pattern"),
-        (IMAGES, f"{TRIGGER}__name", "a" * 43, "42"),
-        (IMAGES, f"{TRIGGER}__webhook", None, "exactly one of webhook, webhook_from_env"),
-        (IMAGES, f"{TRIGGER}__webhook_from_env", "URL", "exactly one of webhook"),
-        (IMAGES, f"{TRIGGER}__webhook", "{{NOT_SET}}/x", "'NOT_SET' is not set"),
-        (IMAGES, f"{TRIGGER}__headers__0__value_from_env", "NOT_SET", "'NOT_SET' is not set"),
-        (IMAGES, f"{TRIGGER}__headers__0__value", "x", "exactly one of value, value_from_env"),
-        (
-            IMAGES,
-            f"{TRIGGER}__headers__0__value_from_env",
-            "HASURA_GRAPHQL_ADMIN_SECRET",
-            "HASURA_GRAPHQL_ is reserved",
-        ),
-        (IMAGES, f"{TRIGGER}__definition", {}, "an operation or enable_manual"),
-        (IMAGES, f"{TRIGGER}__definition__insert__columns", [], "at least 1 item"),
-        (IMAGES, "select_permissions__0__permission__filter", None, "filter"),
-        (IMAGES, "object_relationships", [], "object_relationships"),
-        (ACTIONS, "actions__0__name", "other", "'other' is not present in actions.graphql"),
-        (ACTIONS, "actions__0__definition__handler", None, "handler"),
-        (ACTIONS, "actions__0__definition__forward_client_headers", True, "forward_client_headers"),
-        (ACTIONS, "custom_types__objects__0__name", "Other", "'Other' is not present"),
-    ],
-)
-def test_metadata_that_hasura_refuses_is_refused(
-    project: Project, file: str, place: str, value: Any, told: str
-) -> None:
-    project.edit(file, **{place: value})
-    with pytest.raises(MetadataRefused) as refusal:
-        load_metadata(project.metadata, ENVIRONMENT)
-    assert told in str(refusal.value)
-    assert "\n" not in str(refusal.value)
 
 
 def refusal(project: Project, database_url: str, **changes: str) -> str:
