@@ -23,8 +23,8 @@ from moto.server import ThreadedMotoServer
 from devstack.processes import clean_environment, free_port
 from devstack.stack import Stack
 from tests.contract.test_security import policy
-from tests.e2e.conftest import User
 from tests.support import standin_engine as standin
+from tests.support.people import Database, User
 from tests.support.serving import serving
 from webhook.commands.cli import main
 
@@ -80,16 +80,16 @@ def keys_of(stack: Stack) -> list[str]:
 
 
 def test_a_healthy_stack_is_found_healthy_and_left_as_it_was(
-    user: User, stack: Stack, image_id: str
+    user: User, database: Database, stack: Stack, image_id: str
 ) -> None:
     user.upload(image_id, b"a source to try a condition on")
-    rows, keys = user.sql("SELECT * FROM images ORDER BY id"), keys_of(stack)
+    rows, keys = database.sql("SELECT * FROM images ORDER BY id"), keys_of(stack)
     told = run_doctor(stack.settings)
     assert (told.returncode, told.stderr) == (0, "")
     lines = told.stdout.splitlines()
     assert [line for line in lines if not line.startswith("ok    ")] == []
     assert len(lines) == 17
-    assert user.sql("SELECT * FROM images ORDER BY id") == rows
+    assert database.sql("SELECT * FROM images ORDER BY id") == rows
     assert keys_of(stack) == keys
     for secret in (stack.admin_secret, stack.webhook_secret, stack.s3.secret_key):
         assert secret not in told.stdout

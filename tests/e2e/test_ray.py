@@ -14,8 +14,8 @@ from bench import load
 from devstack.launchers import RAY
 from devstack.samples import sample_photos
 from devstack.stack import Stack, demo_stack
-from tests.e2e.conftest import User
 from tests.e2e.test_demo_command import assert_gone
+from tests.support.people import Database, User
 from tests.support.standin_engine import IMAGES, copy_project
 
 ROWS = 60
@@ -80,7 +80,9 @@ def test_refusals_pass_the_proxy_as_they_are(
     assert httpx2.get(f"{stack.webhook_url}/nowhere").json()["extensions"]["code"] == "not-found"
 
 
-def test_nothing_is_lost_when_a_replica_is_killed_in_a_storm(stack: Stack, user: User) -> None:
+def test_nothing_is_lost_when_a_replica_is_killed_in_a_storm(
+    stack: Stack, user: User, database: Database
+) -> None:
     wait_until(lambda: load.count_rows(stack).get("pending", 0) == 0, stack)
     wait_until(lambda: len(replicas(stack)) == 2, stack)
     before = load.count_rows(stack).get("done", 0)
@@ -92,8 +94,8 @@ def test_nothing_is_lost_when_a_replica_is_killed_in_a_storm(stack: Stack, user:
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: load.count_rows(stack) == {"done": before + ROWS}, stack)
     for image_id in image_ids:
-        row = user.row(image_id)
+        row = database.row(image_id)
         assert user.cutout(row["transparent_key"]).shape == (row["height"], row["width"], 4)
-    again = user.sql("SELECT count(*) FROM hdb_catalog.event_log WHERE tries > 1")
+    again = database.sql("SELECT count(*) FROM hdb_catalog.event_log WHERE tries > 1")
     assert again[0][0] > 0  # the victim had work
     wait_until(lambda: len(replicas(stack) - {victim}) == 2, stack)
