@@ -23,8 +23,8 @@ from devstack.processes import (
 )
 from devstack.stack import Stack
 from tests.e2e.test_refusals import ROCKET
-from tests.support.bodies import event_body
-from tests.support.people import USER_ID, Database, User
+from tests.support.bodies import action_body, event_body
+from tests.support.people import Database, User
 from tests.support.serving import serving
 
 REPOSITORY = Path(__file__).parents[2]
@@ -111,15 +111,9 @@ class Service:
         )
 
     def call_action(self, image_id: str, **headers: str) -> httpx2.Response:
-        session = {"x-hasura-role": "user", "x-hasura-user-id": USER_ID}
-        body = {
-            "action": {"name": "removeBackground"},
-            "input": {"id": image_id},
-            "session_variables": session,
-        }
         secret = {"x-webhook-secret": self.stack.webhook_secret}
         url = f"{self.url}/actions/remove-background"
-        return httpx2.post(url, json=body, headers=secret | headers, timeout=60)
+        return httpx2.post(url, json=action_body(image_id), headers=secret | headers, timeout=60)
 
     def lines(self, **wanted: Any) -> list[dict[str, Any]]:
         found = [json.loads(line) for line in self.process.log.read_text().splitlines()]

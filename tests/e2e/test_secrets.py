@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 from devstack.stack import Stack, demo_stack
 from tests.e2e.test_refusals import ROCKET
-from tests.support.bodies import event_body
+from tests.support.bodies import action_body, event_body
 from tests.support.people import Database, User
 
 PREVIOUS = "the-secret-of-last-month-1f9c"
@@ -43,13 +43,10 @@ class Conversation:
         return answer
 
     def post_everywhere(self, image_id: str, secret: str) -> set[int]:
-        session = {"x-hasura-role": "user", "x-hasura-user-id": "user-1"}
-        action = {
-            "action": {"name": "removeBackground"},
-            "input": {"id": image_id},
-            "session_variables": session,
-        }
-        bodies = (action, event_body(image_id), {"input": {"id": image_id}}, {"secret": secret})
+        bodies = (
+            *(action_body(image_id), event_body(image_id)),
+            *({"input": {"id": image_id}}, {"secret": secret}),
+        )
         return {self.post(path, body, secret).status_code for path in DOORS for body in bodies}
 
 

@@ -8,10 +8,10 @@ import uuid
 
 import pytest
 
+from tests.support.bodies import action_body
 from tests.support.faults.neighbourhood import JOB_TIMEOUT_S, Neighbourhood, wait_for
 from tests.support.faults.proxy import Fault
 from tests.support.faults.scenarios import STORE, delivery
-from tests.support.people import USER_ID
 from webhook.hasura.client import TIMEOUT_S
 from webhook.http.app import BODY_TIMEOUT_S
 
@@ -23,11 +23,7 @@ ACTION, EVENT, RUNSYNC = "/actions/remove-background", "/events/images", "/runsy
 def body_for(path: str, image_id: str) -> object:
     if path == EVENT:
         return delivery(image_id)
-    return {
-        "action": {"name": "removeBackground"},
-        "input": {"id": image_id},
-        "session_variables": {"x-hasura-role": "user", "x-hasura-user-id": USER_ID},
-    }
+    return action_body(image_id)
 
 
 @pytest.mark.parametrize("path", [ACTION, EVENT, RUNSYNC])
@@ -75,7 +71,7 @@ def test_an_outage_ends_in_the_row_when_the_event_is_old_and_had_its_tries(
 ) -> None:
     image_id = house.upload()
     house.database.insert_without_event(image_id)
-    old = delivery(image_id, "2000-01-01T00:00:00", current_retry=2)
+    old = delivery(image_id, current_retry=2, created_at="2000-01-01T00:00:00")
     with house.s3.failing(Fault(refuses=True)):
         answer = house.deliver(old)
     assert (answer.status_code, answer.json()["code"]) == (200, "storage-unavailable")

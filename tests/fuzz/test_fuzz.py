@@ -40,7 +40,7 @@ def _nothing_is_written(stack: Stack) -> Iterator[None]:
     """Leave a row and a source lying about, and find both as they were."""
     image_id = str(uuid.uuid4())
     User(stack).upload(image_id, b"no image")
-    Database(stack).insert_without_event(image_id, owner_id="u1")
+    Database(stack).insert_without_event(image_id)
     before = everything_written(stack)
     yield
     assert everything_written(stack) == before

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from devstack.stack import Stack
-
-USER_ID = "user-1"
+from tests.support.bodies import USER_ID
 
 
 @dataclass(frozen=True)

@@ -214,10 +214,10 @@ def skewed_clock(created_at: str) -> Callable[[Neighbourhood], Outcome]:
         image_id = house.upload()
         house.database.insert_without_event(image_id)
         with house.s3.failing(Fault(refuses=True)):
-            answer = house.deliver(delivery(image_id, created_at))
+            answer = house.deliver(delivery(image_id, created_at=created_at))
             assert (answer.status_code, answer.json()["code"]) == (503, "storage-unavailable")
         started = time.monotonic()
-        assert house.deliver(delivery(image_id, created_at)).status_code == 200
+        assert house.deliver(delivery(image_id, created_at=created_at)).status_code == 200
         lost = house.lost([image_id])
         took_s = time.monotonic() - started
         return Outcome(lost, house.computed() - before - 1, took_s)
@@ -237,12 +237,10 @@ def outage_over(house: Neighbourhood) -> Outcome:
     return Outcome(lost, house.computed() - before - 1, time.monotonic() - started)
 
 
-def delivery(
-    image_id: str, created_at: str | None = None, current_retry: int = 0
-) -> dict[str, Any]:
+def delivery(image_id: str, current_retry: int = 0, **changes: Any) -> dict[str, Any]:
     """Return the body of a delivery; as many retries as the tests' metadata allows."""
     info = {"current_retry": current_retry, "max_retries": 2}
-    return event_body(image_id, created_at=created_at, delivery_info=info)
+    return event_body(image_id, delivery_info=info, **changes)
 
 
 DOWN, LATE = "storage-unavailable", "deadline-exceeded"

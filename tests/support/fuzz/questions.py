@@ -5,12 +5,14 @@ import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.support.bodies import event_body
+from tests.support.bodies import action_body, event_body
 
+_BEGAN = datetime.now(UTC)  # one moment for all: an example is the same whenever it is made
 DOORS = ("/actions/remove-background", "/events/images", "/runsync")
 _TOKEN = st.text("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=30)
 _HEADER_VALUE = st.text(
@@ -37,13 +39,8 @@ class Question:
 
 def _honest(image_id: Any) -> list[dict[str, Any]]:
     return [
-        {
-            "action": {"name": "removeBackground"},
-            "input": {"id": image_id},
-            "session_variables": {"x-hasura-role": "user", "x-hasura-user-id": "u1"},
-            "request_query": None,
-        },
-        event_body(image_id, id=str(uuid.UUID(int=1))),
+        action_body(image_id),
+        event_body(image_id, at=_BEGAN, id=str(uuid.UUID(int=1))),
         {"input": {"id": image_id, "model": "embedded"}},
     ]
 
