@@ -7,11 +7,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
-from devstack.samples import sample_photos
 from devstack.stack import Stack
 from tests.browser.conftest import NewVisitor, opened
-
-COFFEE = next(photo for photo in sample_photos() if photo.stem == "coffee")
+from tests.support.photos import COFFEE
 
 
 async def add(page: Page, *files: Path) -> None:

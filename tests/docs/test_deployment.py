@@ -14,14 +14,13 @@ import pytest
 from PIL import Image
 
 from devstack.processes import free_port, free_ports, wait_until_ready
-from devstack.samples import sample_photos
 from devstack.stack import Stack, python_server, says_ok
 from tests.docs.kubernetes_api import KubernetesApi
 from tests.docs.terminal import Terminal
 from tests.support.people import Database, User
+from tests.support.photos import COFFEE
 from tests.support.serving import serving
 
-CUP = sample_photos()[1]
 ADMIN_SECRET = secrets.token_hex(32)  # the doctor finds others wanting
 UPLOAD = (
     "aws --endpoint-url http://localhost:8333"
@@ -64,11 +63,11 @@ def assert_a_row_is_done(stack: Stack, database_url: str, hasura_url: str) -> No
         stack, database_url=database_url, engine_url=hasura_url, admin_secret=ADMIN_SECRET
     )
     user, image_id = User(readers), str(uuid.uuid4())
-    user.upload(image_id, CUP)
+    user.upload(image_id, COFFEE)
     user.insert(image_id)
     row = Database(readers).finished_row(image_id)
     assert row["status"] == "done", row
-    with Image.open(CUP) as original:
+    with Image.open(COFFEE) as original:
         assert user.cutout(row["transparent_key"]).shape == (*original.size[::-1], 4)
 
 
@@ -179,7 +178,7 @@ def test_a_photograph_is_uploaded_and_fetched_by_the_aws_cli(
         "KEY_ID=…": f"KEY_ID={access['AWS_ACCESS_KEY_ID']}",
         "ACCESS_KEY=…": f"ACCESS_KEY={access['AWS_SECRET_ACCESS_KEY']}",
     }
-    shutil.copy(CUP, terminal.folder / "cup.jpg")
+    shutil.copy(COFFEE, terminal.folder / "cup.jpg")
     terminal.type("export AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… AWS_DEFAULT_REGION=us-east-1")
     terminal.type(UPLOAD)
     user.insert(image_id)

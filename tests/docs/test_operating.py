@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from devstack.samples import sample_photos
 from devstack.stack import Stack
 from tests.contract.test_hub import FakeHub
 from tests.docs.terminal import Terminal
 from tests.support.people import Database, User
+from tests.support.photos import COFFEE, ROCKET
 from tests.support.serving import serving
-
-PHOTO, OTHER_PHOTO = sample_photos()[3], sample_photos()[1]
 
 
 @pytest.fixture
@@ -29,7 +27,7 @@ def test_rows_that_are_older_than_the_trigger_are_done(
 ) -> None:
     image_ids = [str(uuid.uuid4()) for _ in range(2)]
     for image_id in image_ids:
-        user.upload(image_id, PHOTO)
+        user.upload(image_id, ROCKET)
         database.insert_without_event(image_id)
     assert "--dry-run" in operator.type("python -m webhook backfill --help")
     operator.environment["ID"] = image_ids[0]
@@ -43,10 +41,10 @@ def test_cutouts_of_what_has_changed_are_counted_and_made_anew(
     operator: Terminal, user: User, database: Database
 ) -> None:
     image_id = str(uuid.uuid4())
-    user.upload(image_id, PHOTO)
+    user.upload(image_id, ROCKET)
     user.insert(image_id)
     assert database.finished_row(image_id)["width"] == 640
-    user.upload(image_id, OTHER_PHOTO)
+    user.upload(image_id, COFFEE)
     assert "stale" in operator.type("python -m webhook backfill --stale --dry-run")
     assert "1 done, 0 failed" in operator.type("python -m webhook backfill --stale")
     assert database.row(image_id)["width"] == 600

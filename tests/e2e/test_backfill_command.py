@@ -12,12 +12,10 @@ from pathlib import Path
 import pytest
 
 from devstack.processes import free_port
-from devstack.samples import sample_photos
 from devstack.stack import Stack
 from tests.support.command_line import Shell
 from tests.support.people import Database, User
-
-ROCKET = sample_photos()[3]
+from tests.support.photos import FLOWER, ROCKET
 
 
 @pytest.fixture
@@ -119,7 +117,7 @@ def test_stale_cutouts_are_made_anew_and_the_others_stay(
         MetadataDirective="REPLACE",
     )
     old_etag = certificate(user, replaced)["source-etag"]
-    user.upload(replaced, sample_photos()[4], ".jpg")
+    user.upload(replaced, FLOWER, ".jpg")
     client.delete_object(Bucket=bucket, Key=f"ogs/{without_source}.jpg")
     written = {item: database.row(item)["processed_at"] for item in (fresh, without_source)}
 

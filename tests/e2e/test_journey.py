@@ -11,11 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from devstack.samples import sample_photos
 from tests.support.people import Administrator, Database, User
+from tests.support.photos import COFFEE, FLOWER, ROCKET
 from webhook.domain import PARAMETERS_VERSION
 
-ASTRONAUT, COFFEE, CHELSEA, ROCKET, FLOWER = sample_photos()
 Post = Callable[..., httpx2.Response]
 
 

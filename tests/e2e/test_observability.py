@@ -22,9 +22,9 @@ from devstack.processes import (
     wait_until_ready,
 )
 from devstack.stack import Stack
-from tests.e2e.test_refusals import ROCKET
 from tests.support.bodies import action_body, event_body
 from tests.support.people import Database, User
+from tests.support.photos import ROCKET
 from tests.support.serving import serving
 
 REPOSITORY = Path(__file__).parents[2]

@@ -6,14 +6,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from devstack.samples import sample_photos
 from devstack.stack import demo_stack
 from tests.support.parity import weights
 from tests.support.parity.compare import published_tensors
 from tests.support.people import Database, User
+from tests.support.photos import ROCKET
 from webhook.segmentation.hub import sha256_of
-
-ROCKET = sample_photos()[3]
 
 
 def test_action_and_event_run_birefnet_and_certify_it(tmp_path: Path) -> None:

@@ -11,12 +11,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from devstack.samples import sample_photos
 from devstack.stack import Stack
 from tests.support.bodies import event_body
 from tests.support.people import Database, User
+from tests.support.photos import ROCKET
 
-ROCKET = sample_photos()[3]
 Post = Callable[..., httpx2.Response]
 DOORS = ["/actions/remove-background", "/events/images", "/runsync"]
 

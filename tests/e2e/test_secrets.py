@@ -13,9 +13,9 @@ import pytest
 from PIL import ExifTags, Image
 
 from devstack.stack import Stack, demo_stack
-from tests.e2e.test_refusals import ROCKET
 from tests.support.bodies import action_body, event_body
 from tests.support.people import Database, User
+from tests.support.photos import ROCKET
 
 PREVIOUS = "the-secret-of-last-month-1f9c"
 HUB_TOKEN = "hf_tokenThatOpensTheHub8d21"

@@ -15,13 +15,12 @@ from urllib.parse import urlsplit
 import httpx2
 
 from devstack.processes import ServerProcess, clean_environment, free_port
-from devstack.samples import sample_photos
 from devstack.stack import Stack, demo_stack
 from tests.support.faults.proxy import FaultProxy
 from tests.support.people import Administrator, Database, User
+from tests.support.photos import ROCKET
 from tests.support.standin_engine import IMAGES, copy_project
 
-PHOTO = sample_photos()[3]
 JOB_TIMEOUT_S = 4.0
 PATIENCE_S = 40.0
 _COMPUTED = re.compile(r'^removal_stage_seconds_count\{stage="segment"\} (\S+)$', re.MULTILINE)
@@ -47,7 +46,7 @@ class Neighbourhood:
     def upload(self) -> str:
         """Put a photograph into S3, past the proxy; return its id."""
         image_id = str(uuid.uuid4())
-        self.user.upload(image_id, PHOTO)
+        self.user.upload(image_id, ROCKET)
         return image_id
 
     def insert(self, image_ids: Sequence[str]) -> None:
