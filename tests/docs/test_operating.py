@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from devstack.stack import Stack
-from tests.contract.test_hub import FakeHub
 from tests.docs.terminal import Terminal
+from tests.support.downloads import FakeHub
 from tests.support.people import Database, User
 from tests.support.photos import COFFEE, ROCKET
 from tests.support.serving import serving

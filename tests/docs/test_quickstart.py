@@ -14,7 +14,7 @@ from PIL import Image
 
 from devstack.samples import sample_photos
 from tests.docs.terminal import Terminal
-from tests.e2e.test_demo_command import run_curl
+from tests.support.command_line import run_curl
 from tests.support.photos import ROCKET
 
 

@@ -12,18 +12,16 @@ from typing import Any
 
 import boto3
 import httpx2
-import moto.settings
 import psycopg
 import pytest
 import torch
 from moto import mock_aws
-from moto.core.authorization import ActionAuthenticatorMixin
 from moto.server import ThreadedMotoServer
 
 from devstack.processes import clean_environment, free_port
 from devstack.stack import Stack
-from tests.contract.test_security import policy
 from tests.support import standin_engine as standin
+from tests.support.aws_policy import make_user, policy
 from tests.support.people import Database, User
 from tests.support.serving import serving
 from webhook.commands.cli import main
@@ -267,23 +265,14 @@ def account(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         owner = boto3.client("s3")
         owner.create_bucket(Bucket="my-bucket")
         owner.put_object(Bucket="my-bucket", Key="ogs/12", Body=b"image")
-        iam = boto3.client("iam")
-        iam.create_user(UserName="service")
 
         def allow(*statements: str) -> dict[str, str]:
             written = policy()
             written["Statement"] = [s for s in written["Statement"] if s["Sid"] in statements]
-            document = json.dumps(written)
-            iam.put_user_policy(UserName="service", PolicyName="p", PolicyDocument=document)
-            key = iam.create_access_key(UserName="service")["AccessKey"]
-            # moto checks no permissions until so many calls were made.
-            monkeypatch.setattr(moto.settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
-            monkeypatch.setattr(ActionAuthenticatorMixin, "request_count", 0)
             return {
                 "S3_BUCKET": "my-bucket",
                 "AWS_ENDPOINT_URL_S3": "https://s3.amazonaws.com",
-                "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
-                "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+                **make_user(written, monkeypatch),
             }
 
         yield allow

@@ -13,7 +13,7 @@ import pytest
 from bench import load
 from devstack.launchers import RAY
 from devstack.stack import Stack, demo_stack
-from tests.e2e.test_demo_command import assert_gone
+from tests.support.command_line import assert_gone
 from tests.support.people import Database, User
 from tests.support.photos import ROCKET
 from tests.support.standin_engine import IMAGES, copy_project
