@@ -15,7 +15,7 @@ from PIL import Image
 
 from devstack.processes import free_port, free_ports, wait_until_ready
 from devstack.stack import Stack, python_server, says_ok
-from tests.docs.kubernetes_api import KubernetesApi
+from tests.docs.fake_kubernetes_api import KubernetesApi
 from tests.docs.terminal import Terminal
 from tests.support.people import Database, User
 from tests.support.photos import COFFEE
