@@ -1,6 +1,6 @@
 """For every test: a clean environment, loopback only, a seed, and the marker of its folder.
 
-And the stack of the demo, started once for all who use it.
+And the stack of the demo, started once for all who use it, with the people around it.
 """
 
 import os
@@ -19,6 +19,7 @@ import torch
 
 if TYPE_CHECKING:
     from devstack.stack import Stack
+    from tests.support.people import Administrator, Database, User
 
 TESTS = Path(__file__).parent
 _TRAVEL = pytest.StashKey[time_machine.travel]()
@@ -78,3 +79,24 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Stack"]:
 
     with demo_stack(tmp_path_factory.mktemp("stack")) as stack:
         yield stack
+
+
+@pytest.fixture
+def user(stack: "Stack") -> "User":
+    from tests.support.people import User
+
+    return User(stack)
+
+
+@pytest.fixture
+def database(stack: "Stack") -> "Database":
+    from tests.support.people import Database
+
+    return Database(stack)
+
+
+@pytest.fixture
+def administrator(stack: "Stack") -> "Administrator":
+    from tests.support.people import Administrator
+
+    return Administrator(stack)

@@ -2,8 +2,7 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -11,10 +10,9 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from devstack.backend import page_server
 from devstack.stack import Stack
-from tests.support.browser import ARGUMENTS
+from tests.support.browser import ARGUMENTS, NewVisitor, opened
 
 PATIENCE_MS = 20_000
-NewVisitor = Callable[..., Awaitable[BrowserContext]]
 
 
 @pytest.fixture(scope="session")
@@ -69,22 +67,3 @@ async def page(visitor: BrowserContext, page_url: str) -> AsyncIterator[Page]:
     """The page, open and live; whatever its console complains about fails the test."""
     async with opened(visitor, page_url) as page:
         yield page
-
-
-@asynccontextmanager
-async def opened(
-    visitor: BrowserContext, page_url: str, *, outages: bool = False
-) -> AsyncIterator[Page]:
-    """Open the page; with `outages` the browser may complain about calls that fail."""
-    page = await visitor.new_page()
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on(
-        "console",
-        lambda message: complaints.append(message.text) if message.type == "error" else None,
-    )
-    await page.goto(page_url)
-    await expect(page.locator("#connection")).to_have_text("Live")
-    yield page
-    if not outages:
-        assert complaints == []

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, ViewportSize, expect
 
-from tests.browser.conftest import NewVisitor, opened
-from tests.browser.test_page import done_card, text_file
+from tests.support.browser import NewVisitor, done_card, opened, text_file
 
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 DESK: ViewportSize = {"width": 1440, "height": 1000}

@@ -5,39 +5,11 @@ import re
 from pathlib import Path
 
 from PIL import Image
-from playwright.async_api import BrowserContext, Locator, Page, expect
+from playwright.async_api import BrowserContext, Page, expect
 
-from devstack.samples import sample_photos
 from devstack.stack import Stack
-from tests.browser.conftest import NewVisitor, opened
-
-COFFEE = next(photo for photo in sample_photos() if photo.stem == "coffee")
-
-
-async def add(page: Page, *files: Path) -> None:
-    await page.locator("#files").set_input_files(files)
-
-
-def card(page: Page, title: str) -> Locator:
-    return page.get_by_role("article").filter(has_text=title)
-
-
-async def done_card(page: Page, photo: Path = COFFEE) -> Locator:
-    """Add a photograph and wait for its cut-out."""
-    await add(page, photo)
-    done = card(page, photo.name)
-    await expect(done).to_have_attribute("data-phase", "done")
-    return done
-
-
-async def text_file(page: Page, folder: Path) -> Locator:
-    """Add a text file that is named like a photograph, and wait until its row says so."""
-    file = folder / "notes.jpg"
-    file.write_text("not a photograph\n" * 20)
-    await add(page, file)
-    failed = card(page, file.name)
-    await expect(failed).to_have_attribute("data-phase", "failed")
-    return failed
+from tests.support.browser import NewVisitor, add, card, done_card, opened, text_file
+from tests.support.photos import COFFEE
 
 
 async def test_a_dropped_photograph_becomes_a_cutout_to_download(page: Page) -> None:

@@ -8,7 +8,7 @@ import httpx2
 from playwright.async_api import BrowserContext, Page, Request, Response, expect
 
 from devstack.stack import Stack
-from tests.browser.test_page import done_card, text_file
+from tests.support.browser import done_card, text_file
 
 DOCUMENTS = Path(__file__).parents[2] / "graphql"
 

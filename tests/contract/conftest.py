@@ -2,14 +2,20 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
 
 import psycopg
 import pytest
 
 from devstack.postgres import embedded_postgres
 from tests.support.fake_webhook import FakeWebhook, running_webhook
-from tests.support.standin_engine import IMAGES, Engine, Project, copy_project, running_engine
+from tests.support.standin_engine import (
+    IMAGES,
+    Engine,
+    Project,
+    StartEngine,
+    copy_project,
+    running_engine,
+)
 
 _OWN = {"owner_id": {"_eq": "X-Hasura-User-Id"}}
 # A role whose checks can fail, unlike those of our own metadata.
@@ -21,10 +27,6 @@ _WRITER = {
         "permission": {"columns": ["owner_id"], "filter": {}, "check": _OWN},
     },
 }
-
-
-class StartEngine(Protocol):
-    def __call__(self, project: Project, database_url: str, **settings: str) -> Engine: ...
 
 
 @pytest.fixture(scope="session")

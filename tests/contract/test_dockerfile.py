@@ -10,6 +10,7 @@ import pytest
 
 from devstack.processes import ServerProcess, free_port, wait_until_ready
 from tests.support.dockerfile import ROOT, Image, context, flags, follow, ignored
+from tests.support.downloads import NO_NETWORK
 from webhook import __version__
 from webhook.settings import Settings
 
@@ -23,7 +24,6 @@ SETTINGS = {
     "MODELS": "embedded",
     "DEVICE": "cpu",
 }
-NO_NETWORK = ("dns error", "error sending request", "Could not connect", "timed out")
 
 
 @pytest.fixture(scope="module")

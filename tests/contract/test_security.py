@@ -1,18 +1,16 @@
 """docs/security.md says only what is so: its tests exist, its policy is enough, and no more."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
-import moto.settings
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
-from moto.core.authorization import ActionAuthenticatorMixin
 
+from tests.support.aws_policy import make_user, policy
 from webhook import settings
 from webhook.http.limits import BoundedHttpProtocol
 from webhook.imaging import guards
@@ -47,13 +45,6 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
         assert said in text
 
 
-def policy() -> dict[str, Any]:
-    found = re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)
-    assert found is not None
-    written: dict[str, Any] = json.loads(found[1])
-    return written
-
-
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
     """Make a bucket with a source, and be the user that has the page's policy and nothing else."""
@@ -66,16 +57,8 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
             owner.create_bucket(Bucket=bucket)
             owner.put_object(Bucket=bucket, Key="ogs/12", Body=b"image")
         owner.put_object(Bucket="my-bucket", Key="private/12", Body=b"image")
-        iam = boto3.client("iam")
-        iam.create_user(UserName="service")
-        document = json.dumps(policy())
-        iam.put_user_policy(UserName="service", PolicyName="least", PolicyDocument=document)
-        key = iam.create_access_key(UserName="service")["AccessKey"]
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
-        # moto checks no permissions until so many calls were made.
-        monkeypatch.setattr(moto.settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
-        monkeypatch.setattr(ActionAuthenticatorMixin, "request_count", 0)
+        for name, value in make_user(policy(), monkeypatch).items():
+            monkeypatch.setenv(name, value)
         yield open_client()
 
 

@@ -18,7 +18,7 @@ from typing import Any, Self
 from tests.docs.pages import COMMANDS, ROOT
 from webhook.settings import Settings
 
-_FAKES = ("docker", "hasura")
+_FAKES = {"docker": "fake_docker", "hasura": "fake_hasura_cli"}
 _PROGRAMS = Path(sys.executable).parent
 _PATIENCE_S = 90.0
 _NOT_COPIED = (
@@ -46,9 +46,9 @@ class Terminal:
             if (ROOT / name).exists():
                 (copy / name).symlink_to(ROOT / name)
         fakes.mkdir()
-        for name in _FAKES:
+        for name, module in _FAKES.items():
             (fakes / name).write_text(
-                f'#!/bin/sh\nexec {sys.executable} -m tests.docs.{name} "$@"\n'
+                f'#!/bin/sh\nexec {sys.executable} -m tests.docs.{module} "$@"\n'
             )
             (fakes / name).chmod(0o755)
         inherited = {

@@ -15,8 +15,8 @@ from PIL import Image
 from bench.throughput import FLAT
 from devstack.processes import free_port
 from devstack.stack import says_ok
-from tests.contract.test_dockerfile import NO_NETWORK
 from tests.docs.terminal import Terminal
+from tests.support.downloads import NO_NETWORK
 from tests.support.faults.scenarios import SCENARIOS
 
 # Small enough for a test, which looks at what is measured and not at how much.

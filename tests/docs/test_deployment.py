@@ -14,14 +14,13 @@ import pytest
 from PIL import Image
 
 from devstack.processes import free_port, free_ports, wait_until_ready
-from devstack.samples import sample_photos
 from devstack.stack import Stack, python_server, says_ok
-from tests.docs.kubernetes_api import KubernetesApi
+from tests.docs.fake_kubernetes_api import KubernetesApi
 from tests.docs.terminal import Terminal
-from tests.e2e.conftest import User
+from tests.support.people import Database, User
+from tests.support.photos import COFFEE
 from tests.support.serving import serving
 
-CUP = sample_photos()[1]
 ADMIN_SECRET = secrets.token_hex(32)  # the doctor finds others wanting
 UPLOAD = (
     "aws --endpoint-url http://localhost:8333"
@@ -60,15 +59,15 @@ class Hasura:
 
 
 def assert_a_row_is_done(stack: Stack, database_url: str, hasura_url: str) -> None:
-    user = User(
-        replace(stack, database_url=database_url, engine_url=hasura_url, admin_secret=ADMIN_SECRET)
+    readers = replace(
+        stack, database_url=database_url, engine_url=hasura_url, admin_secret=ADMIN_SECRET
     )
-    image_id = str(uuid.uuid4())
-    user.upload(image_id, CUP)
+    user, image_id = User(readers), str(uuid.uuid4())
+    user.upload(image_id, COFFEE)
     user.insert(image_id)
-    row = user.finished_row(image_id)
+    row = Database(readers).finished_row(image_id)
     assert row["status"] == "done", row
-    with Image.open(CUP) as original:
+    with Image.open(COFFEE) as original:
         assert user.cutout(row["transparent_key"]).shape == (*original.size[::-1], 4)
 
 
@@ -169,9 +168,8 @@ def test_one_machine_runs_all_by_compose(terminal: Terminal) -> None:
 
 
 def test_a_photograph_is_uploaded_and_fetched_by_the_aws_cli(
-    terminal: Terminal, stack: Stack
+    terminal: Terminal, stack: Stack, user: User, database: Database
 ) -> None:
-    user = User(stack)
     image_id = UPLOAD.rpartition("/")[2]
     access = stack.s3.environment()
     assert stack.bucket == "images"
@@ -180,11 +178,11 @@ def test_a_photograph_is_uploaded_and_fetched_by_the_aws_cli(
         "KEY_ID=…": f"KEY_ID={access['AWS_ACCESS_KEY_ID']}",
         "ACCESS_KEY=…": f"ACCESS_KEY={access['AWS_SECRET_ACCESS_KEY']}",
     }
-    shutil.copy(CUP, terminal.folder / "cup.jpg")
+    shutil.copy(COFFEE, terminal.folder / "cup.jpg")
     terminal.type("export AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… AWS_DEFAULT_REGION=us-east-1")
     terminal.type(UPLOAD)
     user.insert(image_id)
-    assert user.finished_row(image_id)["status"] == "done"
+    assert database.finished_row(image_id)["status"] == "done"
     fetch = (
         f"aws --endpoint-url {stack.s3.endpoint_url} s3 cp s3://images/img/{image_id}/trans.png ."
     )

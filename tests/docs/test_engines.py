@@ -7,20 +7,19 @@ import uuid
 import httpx2
 
 from devstack.processes import free_port
-from devstack.samples import sample_photos
 from devstack.stack import Stack, says_ok
 from tests.docs.terminal import Terminal
-from tests.e2e.conftest import User
+from tests.support.people import Database, User
+from tests.support.photos import ROCKET
 
-PHOTO = sample_photos()[3]
 # What a machine of docs/scaling.md has. Ray only counts: the service looks for a GPU itself.
 RESOURCES = {"CPU": 2, "GPU": 1}
 
 
 def assert_a_job_is_done(stack: Stack, url: str, secret: str | None) -> None:
     user, image_id = User(stack), str(uuid.uuid4())
-    user.upload(image_id, PHOTO)
-    user.insert_without_event(image_id)
+    user.upload(image_id, ROCKET)
+    Database(stack).insert_without_event(image_id)
     headers = {"x-webhook-secret": secret} if secret else {}
     body = {"input": {"id": image_id, "model": "embedded"}}
     answer = httpx2.post(f"{url}/runsync", json=body, headers=headers, timeout=60)

@@ -6,49 +6,48 @@ from pathlib import Path
 
 import pytest
 
-from devstack.samples import sample_photos
 from devstack.stack import Stack
-from tests.contract.test_hub import FakeHub
 from tests.docs.terminal import Terminal
-from tests.e2e.conftest import User
+from tests.support.downloads import FakeHub
+from tests.support.people import Database, User
+from tests.support.photos import COFFEE, ROCKET
 from tests.support.serving import serving
-
-PHOTO, OTHER_PHOTO = sample_photos()[3], sample_photos()[1]
 
 
 @pytest.fixture
-def user(terminal: Terminal, stack: Stack) -> User:
+def operator(terminal: Terminal, stack: Stack, database: Database) -> Terminal:
     """Give the terminal the service's settings, and its table no rows."""
     terminal.environment |= stack.settings
-    user = User(stack)
-    user.sql("DELETE FROM images")
-    return user
+    database.sql("DELETE FROM images")
+    return terminal
 
 
-def test_rows_that_are_older_than_the_trigger_are_done(terminal: Terminal, user: User) -> None:
+def test_rows_that_are_older_than_the_trigger_are_done(
+    operator: Terminal, user: User, database: Database
+) -> None:
     image_ids = [str(uuid.uuid4()) for _ in range(2)]
     for image_id in image_ids:
-        user.upload(image_id, PHOTO)
-        user.insert_without_event(image_id)
-    assert "--dry-run" in terminal.type("python -m webhook backfill --help")
-    terminal.environment["ID"] = image_ids[0]
-    said = terminal.type('python -m webhook process --json "$ID"')
+        user.upload(image_id, ROCKET)
+        database.insert_without_event(image_id)
+    assert "--dry-run" in operator.type("python -m webhook backfill --help")
+    operator.environment["ID"] = image_ids[0]
+    said = operator.type('python -m webhook process --json "$ID"')
     assert f'"key": "img/{image_ids[0]}/trans.png"' in said
-    assert "1 done, 0 failed" in terminal.type("python -m webhook backfill")
-    assert user.row(image_ids[1])["status"] == "done"
+    assert "1 done, 0 failed" in operator.type("python -m webhook backfill")
+    assert database.row(image_ids[1])["status"] == "done"
 
 
 def test_cutouts_of_what_has_changed_are_counted_and_made_anew(
-    terminal: Terminal, user: User
+    operator: Terminal, user: User, database: Database
 ) -> None:
     image_id = str(uuid.uuid4())
-    user.upload(image_id, PHOTO)
+    user.upload(image_id, ROCKET)
     user.insert(image_id)
-    assert user.finished_row(image_id)["width"] == 640
-    user.upload(image_id, OTHER_PHOTO)
-    assert "stale" in terminal.type("python -m webhook backfill --stale --dry-run")
-    assert "1 done, 0 failed" in terminal.type("python -m webhook backfill --stale")
-    assert user.row(image_id)["width"] == 600
+    assert database.finished_row(image_id)["width"] == 640
+    user.upload(image_id, COFFEE)
+    assert "stale" in operator.type("python -m webhook backfill --stale --dry-run")
+    assert "1 done, 0 failed" in operator.type("python -m webhook backfill --stale")
+    assert database.row(image_id)["width"] == 600
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,8 @@ from PIL import Image
 
 from devstack.samples import sample_photos
 from tests.docs.terminal import Terminal
-from tests.e2e.test_demo_command import run_curl
-
-MEADOW = sample_photos()[3]
+from tests.support.command_line import run_curl
+from tests.support.photos import ROCKET
 
 
 def still_running(session: int) -> list[str]:
@@ -88,7 +87,7 @@ def test_the_demo_does_the_same_in_another_engine(
 
 
 def test_a_photograph_is_cut_out_without_any_server(terminal: Terminal) -> None:
-    shutil.copy(MEADOW, terminal.folder / "photo.jpg")
+    shutil.copy(ROCKET, terminal.folder / "photo.jpg")
     terminal.type(".venv/bin/python -m webhook local photo.jpg")
     assert "there already" in terminal.type("python -m webhook local photo.jpg")
     with Image.open(terminal.folder / "cutouts" / "photo.png") as cutout:

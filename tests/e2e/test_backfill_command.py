@@ -9,16 +9,13 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from devstack.processes import free_port
-from devstack.samples import sample_photos
 from devstack.stack import Stack
-from tests.e2e.conftest import User
 from tests.support.command_line import Shell
-
-ROCKET = sample_photos()[3]
+from tests.support.people import Database, User
+from tests.support.photos import FLOWER, ROCKET
 
 
 @pytest.fixture
@@ -29,19 +26,15 @@ def shell(stack: Stack, tmp_path: Path) -> Shell:
 
 
 @pytest.fixture
-def old_row(user: User) -> Callable[..., str]:
+def old_row(user: User, database: Database) -> Callable[..., str]:
     """Make rows that are older than the trigger, in a table that has no others."""
-    user.sql("DELETE FROM images")
+    database.sql("DELETE FROM images")
 
     def make(source: bytes | None = ROCKET.read_bytes(), status: str = "pending") -> str:
         image_id = str(uuid.uuid4())
         if source is not None:
             user.upload(image_id, source, ".jpg")
-        with psycopg.connect(user.stack.database_url) as connection:
-            connection.execute("SET session_replication_role = replica")
-            connection.execute(
-                "INSERT INTO images (id, status) VALUES (%s, %s)", (image_id, status)
-            )
+        database.insert_without_event(image_id, owner_id=None, status=status)
         return image_id
 
     return make
@@ -58,11 +51,11 @@ def certificate(user: User, image_id: str) -> Mapping[str, str]:
 
 
 def test_a_backfill_does_what_is_missing_and_lists_what_failed(
-    shell: Shell, user: User, old_row: Callable[..., str]
+    shell: Shell, user: User, database: Database, old_row: Callable[..., str]
 ) -> None:
     good, lost, without_source = old_row(), old_row(status="done"), old_row(source=None)
     bad = old_row(b"not an image", status="failed")
-    before = user.sql("SELECT * FROM images ORDER BY id")
+    before = database.sql("SELECT * FROM images ORDER BY id")
 
     ended = shell.run("backfill --dry-run --json")
     assert (ended.status, ended.err) == (0, "")
@@ -77,7 +70,7 @@ def test_a_backfill_does_what_is_missing_and_lists_what_failed(
         "to_do": {"pending": 2, "missing": 1, "failed": 1},
         "without_source": 1,
     }
-    assert user.sql("SELECT * FROM images ORDER BY id") == before
+    assert database.sql("SELECT * FROM images ORDER BY id") == before
     client = user.stack.s3.client()
     for image_id in (good, lost, bad):
         found = client.list_objects_v2(Bucket=user.stack.bucket, Prefix=f"img/{image_id}")
@@ -91,11 +84,11 @@ def test_a_backfill_does_what_is_missing_and_lists_what_failed(
     assert "Looked at 4 rows." in summary
     assert summary.endswith("What failed is listed in backfill-failures.csv.")
     for image_id in (good, lost):
-        row = user.row(image_id)
+        row = database.row(image_id)
         assert (row["status"], row["model"], row["width"]) == ("done", "embedded", 640)
         assert user.cutout(row["transparent_key"]).shape == (427, 640, 4)
-    assert user.row(without_source)["status"] == "pending"
-    assert user.row(bad)["error_code"] == "unsupported-image"
+    assert database.row(without_source)["status"] == "pending"
+    assert database.row(bad)["error_code"] == "unsupported-image"
     header, *listed = failures(shell)
     assert header == ["id", "code", "message"]
     assert {image_id: code for image_id, code, _ in listed} == {
@@ -105,7 +98,7 @@ def test_a_backfill_does_what_is_missing_and_lists_what_failed(
 
 
 def test_stale_cutouts_are_made_anew_and_the_others_stay(
-    shell: Shell, user: User, old_row: Callable[..., str]
+    shell: Shell, user: User, database: Database, old_row: Callable[..., str]
 ) -> None:
     fresh, other_model, replaced, without_source = (old_row(status="failed") for _ in range(4))
     pending = old_row(source=None)
@@ -113,7 +106,7 @@ def test_stale_cutouts_are_made_anew_and_the_others_stay(
     assert ended.status == 0  # the other one would have failed
     assert ended.out.startswith("4 done, 0 failed, in ")
     assert not list(shell.folder.iterdir())
-    user.sql("DELETE FROM images WHERE id = %s", pending)
+    database.sql("DELETE FROM images WHERE id = %s", pending)
     client, bucket = user.stack.s3.client(), user.stack.bucket
     key = f"img/{other_model}/trans.png"
     client.copy_object(
@@ -124,9 +117,9 @@ def test_stale_cutouts_are_made_anew_and_the_others_stay(
         MetadataDirective="REPLACE",
     )
     old_etag = certificate(user, replaced)["source-etag"]
-    user.upload(replaced, sample_photos()[4], ".jpg")
+    user.upload(replaced, FLOWER, ".jpg")
     client.delete_object(Bucket=bucket, Key=f"ogs/{without_source}.jpg")
-    written = {item: user.row(item)["processed_at"] for item in (fresh, without_source)}
+    written = {item: database.row(item)["processed_at"] for item in (fresh, without_source)}
 
     ended = shell.run("backfill --stale --json")
 
@@ -135,16 +128,16 @@ def test_stale_cutouts_are_made_anew_and_the_others_stay(
     assert certificate(user, other_model)["model"] == "embedded"
     assert certificate(user, replaced)["source-etag"] != old_etag
     for image_id, processed_at in written.items():
-        assert user.row(image_id)["processed_at"] == processed_at
+        assert database.row(image_id)["processed_at"] == processed_at
 
 
 def test_a_backfill_that_was_stopped_or_killed_goes_on_where_it_was(
-    shell: Shell, user: User, old_row: Callable[..., str]
+    shell: Shell, user: User, database: Database, old_row: Callable[..., str]
 ) -> None:
     image_ids = [old_row() for _ in range(9)]
 
     def done() -> int:
-        return int(user.sql("SELECT count(*) FROM images WHERE status = 'done'")[0][0])
+        return int(database.sql("SELECT count(*) FROM images WHERE status = 'done'")[0][0])
 
     ended = shell.stopped("backfill --concurrency 1", signal.SIGINT, lambda: done() >= 2)
     assert ended.status == 130
@@ -160,7 +153,7 @@ def test_a_backfill_that_was_stopped_or_killed_goes_on_where_it_was(
     after_kill = done()
     assert after_stop < after_kill < 9
     for image_id in image_ids:
-        row = user.row(image_id)
+        row = database.row(image_id)
         assert row["status"] in ("pending", "done")
         if row["status"] == "done":
             assert user.cutout(row["transparent_key"]).shape == (427, 640, 4)
@@ -176,20 +169,20 @@ def test_a_backfill_that_was_stopped_or_killed_goes_on_where_it_was(
 
 
 def test_rows_that_are_younger_than_the_backfill_are_left_to_the_service(
-    shell: Shell, user: User, old_row: Callable[..., str]
+    shell: Shell, database: Database, old_row: Callable[..., str]
 ) -> None:
     image_id = old_row()
-    user.sql("UPDATE images SET created_at = now() + interval '1 hour' WHERE id = %s", image_id)
+    database.sql("UPDATE images SET created_at = now() + interval '1 hour' WHERE id = %s", image_id)
     ended = shell.run("backfill --limit 100 --concurrency 8")
     assert ended.status == 0
     assert ended.out.startswith("0 done, 0 failed, in ")
     assert ended.out.endswith(" Looked at 0 rows.\n")
-    assert user.row(image_id)["status"] == "pending"
+    assert database.row(image_id)["status"] == "pending"
     assert not list(shell.folder.iterdir())
 
 
 def test_images_are_processed_by_the_ids_of_their_rows(
-    shell: Shell, user: User, old_row: Callable[..., str]
+    shell: Shell, user: User, database: Database, old_row: Callable[..., str]
 ) -> None:
     good, bad, without_source = old_row(), old_row(b"not an image"), old_row(source=None)
     unknown = str(uuid.uuid4())
@@ -209,8 +202,8 @@ def test_images_are_processed_by_the_ids_of_their_rows(
         unknown: "row-not-found",
         "../x": "row-not-found",
     }
-    assert (user.row(good)["status"], user.row(bad)["status"]) == ("done", "failed")
-    assert user.row(without_source)["status"] == "pending"
+    assert (database.row(good)["status"], database.row(bad)["status"]) == ("done", "failed")
+    assert database.row(without_source)["status"] == "pending"
     objects = user.stack.s3.client().list_objects_v2(
         Bucket=user.stack.bucket, Prefix=f"img/{unknown}"
     )
@@ -218,14 +211,14 @@ def test_images_are_processed_by_the_ids_of_their_rows(
 
 
 def test_an_outage_is_told_and_leaves_the_row_as_it_was(
-    shell: Shell, user: User, old_row: Callable[..., str]
+    shell: Shell, database: Database, old_row: Callable[..., str]
 ) -> None:
     image_id = old_row()
     nowhere = f"http://127.0.0.1:{free_port()}"
     ended = shell.run('process "$ID"', ID=image_id, AWS_ENDPOINT_URL_S3=nowhere)
     assert ended.status == 1
     assert f"failed   {image_id}  storage-unavailable: S3 can't be reached" in ended.out
-    assert user.row(image_id)["status"] == "pending"
+    assert database.row(image_id)["status"] == "pending"
 
 
 @pytest.mark.parametrize("command", ["process 12", "backfill --dry-run"])

@@ -1,9 +1,7 @@
 """`python -m devstack`: beside another copy, stopped early and late, and where it can't be."""
 
-import argparse
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -11,12 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
 
 from devstack.stack import Stack
+from tests.support.command_line import assert_gone, run_curl
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -39,26 +37,6 @@ def demo_command(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str
 
 def children_of(pid: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-
-
-def run_curl(command: str) -> Any:
-    """Do what the printed command says; curl itself may be missing here."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("program", choices=["curl"])
-    parser.add_argument("-s", action="store_true")
-    parser.add_argument("url")
-    parser.add_argument("-H", dest="headers", action="append")
-    parser.add_argument("-d", dest="body")
-    options = parser.parse_args(shlex.split(command.replace("\\\n", " ")))
-    headers = dict(header.split(": ", 1) for header in options.headers)
-    return httpx2.post(options.url, content=options.body, headers=headers, timeout=60).json()
-
-
-def assert_gone(pids: set[int]) -> None:
-    deadline = time.monotonic() + 5
-    while alive := {pid for pid in pids if Path(f"/proc/{pid}").exists()}:
-        assert time.monotonic() < deadline, f"left running: {alive}"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

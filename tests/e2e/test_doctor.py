@@ -12,19 +12,17 @@ from typing import Any
 
 import boto3
 import httpx2
-import moto.settings
 import psycopg
 import pytest
 import torch
 from moto import mock_aws
-from moto.core.authorization import ActionAuthenticatorMixin
 from moto.server import ThreadedMotoServer
 
 from devstack.processes import clean_environment, free_port
 from devstack.stack import Stack
-from tests.contract.test_security import policy
-from tests.e2e.conftest import User
 from tests.support import standin_engine as standin
+from tests.support.aws_policy import make_user, policy
+from tests.support.people import Database, User
 from tests.support.serving import serving
 from webhook.commands.cli import main
 
@@ -80,16 +78,16 @@ def keys_of(stack: Stack) -> list[str]:
 
 
 def test_a_healthy_stack_is_found_healthy_and_left_as_it_was(
-    user: User, stack: Stack, image_id: str
+    user: User, database: Database, stack: Stack, image_id: str
 ) -> None:
     user.upload(image_id, b"a source to try a condition on")
-    rows, keys = user.sql("SELECT * FROM images ORDER BY id"), keys_of(stack)
+    rows, keys = database.sql("SELECT * FROM images ORDER BY id"), keys_of(stack)
     told = run_doctor(stack.settings)
     assert (told.returncode, told.stderr) == (0, "")
     lines = told.stdout.splitlines()
     assert [line for line in lines if not line.startswith("ok    ")] == []
     assert len(lines) == 17
-    assert user.sql("SELECT * FROM images ORDER BY id") == rows
+    assert database.sql("SELECT * FROM images ORDER BY id") == rows
     assert keys_of(stack) == keys
     for secret in (stack.admin_secret, stack.webhook_secret, stack.s3.secret_key):
         assert secret not in told.stdout
@@ -267,23 +265,14 @@ def account(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         owner = boto3.client("s3")
         owner.create_bucket(Bucket="my-bucket")
         owner.put_object(Bucket="my-bucket", Key="ogs/12", Body=b"image")
-        iam = boto3.client("iam")
-        iam.create_user(UserName="service")
 
         def allow(*statements: str) -> dict[str, str]:
             written = policy()
             written["Statement"] = [s for s in written["Statement"] if s["Sid"] in statements]
-            document = json.dumps(written)
-            iam.put_user_policy(UserName="service", PolicyName="p", PolicyDocument=document)
-            key = iam.create_access_key(UserName="service")["AccessKey"]
-            # moto checks no permissions until so many calls were made.
-            monkeypatch.setattr(moto.settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
-            monkeypatch.setattr(ActionAuthenticatorMixin, "request_count", 0)
             return {
                 "S3_BUCKET": "my-bucket",
                 "AWS_ENDPOINT_URL_S3": "https://s3.amazonaws.com",
-                "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
-                "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+                **make_user(written, monkeypatch),
             }
 
         yield allow

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from devstack.stack import Stack
-from tests.e2e.conftest import User
+from tests.support.people import Database, User
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -103,17 +103,21 @@ def endless_jpeg() -> bytes:
     return data[:-2] + data[data.rfind(b"\xff\xda") : -2] * 5_000 + data[-2:]
 
 
-def test_an_image_that_would_take_hours_ends_in_its_row(user: User, image_id: str) -> None:
+def test_an_image_that_would_take_hours_ends_in_its_row(
+    user: User, database: Database, image_id: str
+) -> None:
     user.upload(image_id, endless_jpeg())
     user.insert(image_id)
-    row = user.finished_row(image_id, patience_s=10)
+    row = database.finished_row(image_id, patience_s=10)
     assert (row["status"], row["error_code"]) == ("failed", "unsupported-image")
 
 
-def test_what_the_service_may_do_in_hasura_is_little(user: User, image_id: str) -> None:
+def test_what_the_service_may_do_in_hasura_is_little(
+    user: User, database: Database, image_id: str
+) -> None:
     user.upload(image_id, b"no image")
     user.insert(image_id)
-    user.finished_row(image_id)
+    database.finished_row(image_id)
     for forbidden in (
         "mutation { delete_images(where: {}) { affected_rows } }",
         'mutation { update_images(where: {}, _set: {owner_id: "x"}) { affected_rows } }',

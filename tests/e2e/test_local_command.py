@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from devstack.samples import sample_photos
 from tests.support.command_line import Shell
+from tests.support.photos import COFFEE, ROCKET
 
-_, COFFEE, _, ROCKET, _ = sample_photos()
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]m")
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import psycopg
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -23,9 +22,9 @@ from devstack.processes import (
     wait_until_ready,
 )
 from devstack.stack import Stack
-from tests.e2e.conftest import User
-from tests.e2e.test_refusals import ROCKET
-from tests.support.bodies import event_body
+from tests.support.bodies import action_body, event_body
+from tests.support.people import Database, User
+from tests.support.photos import ROCKET
 from tests.support.serving import serving
 
 REPOSITORY = Path(__file__).parents[2]
@@ -98,12 +97,12 @@ def running_peer(engine_url: str, port: int = 0) -> Iterator[Peer]:
 class Service:
     """A second service on the same stack, watched."""
 
-    user: User
+    stack: Stack
     process: ServerProcess
     url: str
 
     def deliver(self, image_id: str, **headers: str) -> httpx2.Response:
-        secret = {"x-webhook-secret": self.user.stack.webhook_secret}
+        secret = {"x-webhook-secret": self.stack.webhook_secret}
         return httpx2.post(
             f"{self.url}/events/images",
             json=event_body(image_id, delivery_info={"current_retry": 2, "max_retries": 5}),
@@ -112,15 +111,9 @@ class Service:
         )
 
     def call_action(self, image_id: str, **headers: str) -> httpx2.Response:
-        session = {"x-hasura-role": "user", "x-hasura-user-id": self.user.user_id}
-        body = {
-            "action": {"name": "removeBackground"},
-            "input": {"id": image_id},
-            "session_variables": session,
-        }
-        secret = {"x-webhook-secret": self.user.stack.webhook_secret}
+        secret = {"x-webhook-secret": self.stack.webhook_secret}
         url = f"{self.url}/actions/remove-background"
-        return httpx2.post(url, json=body, headers=secret | headers, timeout=60)
+        return httpx2.post(url, json=action_body(image_id), headers=secret | headers, timeout=60)
 
     def lines(self, **wanted: Any) -> list[dict[str, Any]]:
         found = [json.loads(line) for line in self.process.log.read_text().splitlines()]
@@ -149,7 +142,7 @@ def watch(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wa
                 environment=clean_environment(**{**stack.settings, **own, **settings}),
             )
             cleanup.enter_context(process.running())
-            return Service(User(stack), process, f"http://127.0.0.1:{port}")
+            return Service(stack, process, f"http://127.0.0.1:{port}")
 
         yield start
 
@@ -182,13 +175,10 @@ def traced(watch: Watch, peer: Peer) -> Service:
 
 
 @pytest.fixture
-def photo(user: User, image_id: str) -> str:
+def photo(user: User, database: Database, image_id: str) -> str:
     """Upload a picture, and insert its row without an event: that would go to the other service."""
     user.upload(image_id, ROCKET)
-    with psycopg.connect(user.stack.database_url) as connection:
-        connection.execute("SET session_replication_role = replica")  # no trigger fires
-        row = (image_id, user.user_id)
-        connection.execute("INSERT INTO images (id, owner_id) VALUES (%s, %s)", row)
+    database.insert_without_event(image_id)
     return image_id
 
 

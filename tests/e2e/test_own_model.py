@@ -6,14 +6,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from devstack.samples import sample_photos
 from devstack.stack import demo_stack
-from tests.e2e.conftest import User
 from tests.support.parity import weights
 from tests.support.parity.compare import published_tensors
+from tests.support.people import Database, User
+from tests.support.photos import ROCKET
 from webhook.segmentation.hub import sha256_of
-
-ROCKET = sample_photos()[3]
 
 
 def test_action_and_event_run_birefnet_and_certify_it(tmp_path: Path) -> None:
@@ -24,16 +22,16 @@ def test_action_and_event_run_birefnet_and_certify_it(tmp_path: Path) -> None:
     save_file(tensors, folder / "model.safetensors")
     settings = {"LOCAL_MODEL": str(folder), "LOCAL_MODEL_PATCH_ORDER": "columns", "DEVICE": "cpu"}
     with demo_stack(tmp_path, models="local,embedded", service_settings=settings) as stack:
-        user = User(stack)
+        user, database = User(stack), Database(stack)
         image_id = str(uuid.uuid4())
         user.upload(image_id, ROCKET)
         user.insert(image_id)
-        row = user.finished_row(image_id)
+        row = database.finished_row(image_id)
         assert (row["status"], row["model"]) == ("done", "local")
         assert_certified(user, row["transparent_key"], folder)
         answer = user.remove_background(image_id, model="embedded")
         key = answer["data"]["removeBackground"]["key"]
-        assert user.row(image_id)["model"] == "embedded"
+        assert database.row(image_id)["model"] == "embedded"
         answer = user.remove_background(image_id, model="local")
         assert answer["data"]["removeBackground"]["key"] == key
         assert_certified(user, key, folder)

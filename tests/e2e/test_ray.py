@@ -12,14 +12,13 @@ import pytest
 
 from bench import load
 from devstack.launchers import RAY
-from devstack.samples import sample_photos
 from devstack.stack import Stack, demo_stack
-from tests.e2e.conftest import User
-from tests.e2e.test_demo_command import assert_gone
+from tests.support.command_line import assert_gone
+from tests.support.people import Database, User
+from tests.support.photos import ROCKET
 from tests.support.standin_engine import IMAGES, copy_project
 
 ROWS = 60
-PHOTO = sample_photos()[3].read_bytes()
 REPLICA = "ray::ServeReplica:background-removal:BackgroundRemoval"
 
 
@@ -66,7 +65,7 @@ def wait_until(seen: Callable[[], bool], stack: Stack, patience_s: float = 90) -
 
 
 def test_an_action_is_answered_as_by_the_webhook_itself(user: User, image_id: str) -> None:
-    user.upload(image_id, PHOTO)
+    user.upload(image_id, ROCKET)
     user.insert(image_id)
     answer = user.remove_background(image_id)
     assert answer["data"]["removeBackground"]["key"] == f"img/{image_id}/trans.png"
@@ -80,20 +79,22 @@ def test_refusals_pass_the_proxy_as_they_are(
     assert httpx2.get(f"{stack.webhook_url}/nowhere").json()["extensions"]["code"] == "not-found"
 
 
-def test_nothing_is_lost_when_a_replica_is_killed_in_a_storm(stack: Stack, user: User) -> None:
+def test_nothing_is_lost_when_a_replica_is_killed_in_a_storm(
+    stack: Stack, user: User, database: Database
+) -> None:
     wait_until(lambda: load.count_rows(stack).get("pending", 0) == 0, stack)
     wait_until(lambda: len(replicas(stack)) == 2, stack)
     before = load.count_rows(stack).get("done", 0)
     image_ids = [str(uuid.uuid4()) for _ in range(ROWS)]
-    load.upload(stack, image_ids, [PHOTO])
+    load.upload(stack, image_ids, [ROCKET.read_bytes()])
     load.insert_rows(stack, image_ids, quietly=False)
     wait_until(lambda: load.count_rows(stack).get("done", 0) >= before + ROWS // 4, stack)
     victim = min(replicas(stack))
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: load.count_rows(stack) == {"done": before + ROWS}, stack)
     for image_id in image_ids:
-        row = user.row(image_id)
+        row = database.row(image_id)
         assert user.cutout(row["transparent_key"]).shape == (row["height"], row["width"], 4)
-    again = user.sql("SELECT count(*) FROM hdb_catalog.event_log WHERE tries > 1")
+    again = database.sql("SELECT count(*) FROM hdb_catalog.event_log WHERE tries > 1")
     assert again[0][0] > 0  # the victim had work
     wait_until(lambda: len(replicas(stack) - {victim}) == 2, stack)

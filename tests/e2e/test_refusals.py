@@ -5,17 +5,17 @@ import signal
 import time
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
 import pytest
 
-from devstack.samples import sample_photos
 from devstack.stack import Stack
-from tests.e2e.conftest import User
 from tests.support.bodies import event_body
+from tests.support.people import Database, User
+from tests.support.photos import ROCKET
 
-ROCKET = sample_photos()[3]
 Post = Callable[..., httpx2.Response]
 DOORS = ["/actions/remove-background", "/events/images", "/runsync"]
 
@@ -36,29 +36,29 @@ def target_exists(user: User, image_id: str) -> bool:
 @pytest.mark.parametrize("path", DOORS)
 @pytest.mark.parametrize("secret", [None, "wrong"])
 def test_without_the_secret_nothing_is_read_or_written(
-    user: User, image_id: str, post: Post, path: str, secret: str | None
+    user: User, database: Database, image_id: str, post: Post, path: str, secret: str | None
 ) -> None:
     user.upload(image_id, ROCKET)
-    user.sql("ALTER TABLE images DISABLE TRIGGER USER")
-    user.insert_by_sql(image_id)
-    user.sql("ALTER TABLE images ENABLE TRIGGER USER")
+    database.insert_without_event(image_id)
     for body in (event_body(image_id), {"input": {"id": image_id}}):
         answer = post(path, body, secret)
         assert answer.status_code == 401
         assert answer.headers["content-type"] == "application/json"
-    assert user.row(image_id)["status"] == "pending"
+    assert database.row(image_id)["status"] == "pending"
     assert not target_exists(user, image_id)
 
 
-def test_another_users_row_is_as_unknown_as_no_row(user: User, image_id: str) -> None:
+def test_another_users_row_is_as_unknown_as_no_row(
+    user: User, database: Database, image_id: str
+) -> None:
     user.upload(image_id, ROCKET)
     user.insert(image_id)
-    before = user.finished_row(image_id)
+    before = database.finished_row(image_id)
     stranger = User(user.stack, "user-2")
     theirs = only_error(stranger.remove_background(image_id))
     assert theirs == only_error(stranger.remove_background(str(uuid.uuid4())))
     assert theirs[0] == "row-not-found"
-    assert user.row(image_id) == before
+    assert database.row(image_id) == before
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,10 @@ def test_a_model_outside_the_allow_list_is_refused(user: User, image_id: str) ->
     assert only_error(answer)[0] == "model-not-allowed"
 
 
-def test_a_missing_source_is_told_to_the_caller_of_the_action(user: User, image_id: str) -> None:
-    user.insert_by_sql(image_id)
+def test_a_missing_source_is_told_to_the_caller_of_the_action(
+    user: User, database: Database, image_id: str
+) -> None:
+    database.insert_row(image_id)
     code, message = only_error(user.remove_background(image_id))
     assert code == "source-not-found"
     assert f"ogs/{image_id}" in message
@@ -89,24 +91,26 @@ def test_a_neighbours_source_is_not_taken(user: User, post: Post) -> None:
     assert answer.status_code == 404
 
 
-def test_a_late_upload_is_waited_for(user: User, image_id: str) -> None:
+def test_a_late_upload_is_waited_for(user: User, database: Database, image_id: str) -> None:
     user.insert(image_id)
     deadline = time.monotonic() + 10
-    while user.event(image_id)["tries"] == 0:
+    while database.event(image_id)["tries"] == 0:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert user.row(image_id)["status"] == "pending"
+    assert database.row(image_id)["status"] == "pending"
     user.upload(image_id, ROCKET)
-    assert user.finished_row(image_id)["status"] == "done"
+    assert database.finished_row(image_id)["status"] == "done"
 
 
-def test_a_hopeless_image_ends_in_its_row_without_retries(user: User, image_id: str) -> None:
+def test_a_hopeless_image_ends_in_its_row_without_retries(
+    user: User, database: Database, image_id: str
+) -> None:
     user.upload(image_id, b"GIF89a but no more", ".gif")
     user.insert(image_id)
-    row = user.finished_row(image_id)
+    row = database.finished_row(image_id)
     assert (row["status"], row["error_code"]) == ("failed", "unsupported-image")
     assert "damaged" in row["error_message"] or "no JPEG" in row["error_message"]
-    event = user.settled_event(image_id)
+    event = database.settled_event(image_id)
     assert (event["delivered"], event["tries"]) == (True, 1)
     assert not target_exists(user, image_id)
 
@@ -132,12 +136,14 @@ def test_a_delivery_that_is_not_for_us_is_acknowledged_without_work(
     assert not target_exists(user, image_id)
 
 
-@pytest.mark.parametrize("created_at", ["2026-11-22T14:00:00", "2026-11-22T14:00:00Z", None])
+@pytest.mark.parametrize("zone", ["", "Z", None])
 def test_deliveries_of_every_engine_version_are_served(
-    user: User, image_id: str, post: Post, created_at: str | None
+    user: User, database: Database, image_id: str, post: Post, zone: str | None
 ) -> None:
     user.upload(image_id, ROCKET)
-    user.insert_by_sql(image_id)
+    database.insert_row(image_id)
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+    created_at = None if zone is None else now + zone
     body = event_body(image_id, created_at=created_at, unknown={"field": 1})
     del body["event"]["trace_context"]
     answer = post("/events/images", body)
@@ -167,16 +173,16 @@ def test_a_row_deleted_meanwhile_ends_the_delivery(user: User, image_id: str, po
 
 
 def test_sigterm_finishes_the_running_job_and_exits_cleanly(
-    user: User, stack: Stack, image_id: str
+    user: User, database: Database, stack: Stack, image_id: str
 ) -> None:
     user.upload(image_id, ROCKET)
-    user.insert_by_sql(image_id)
+    database.insert_row(image_id)
     service = stack.service.process
-    while not metrics_in_flight(stack) and user.row(image_id)["status"] == "pending":
+    while not metrics_in_flight(stack) and database.row(image_id)["status"] == "pending":
         time.sleep(0.005)
     service.send_signal(signal.SIGTERM)
     assert service.wait(30) == 0
-    assert user.finished_row(image_id)["status"] == "done"
+    assert database.finished_row(image_id)["status"] == "done"
     stack.service.start()
     stack.wait_until_ready()
 
@@ -186,16 +192,18 @@ def metrics_in_flight(stack: Stack) -> bool:
     return "\nin_flight 1.0" in text
 
 
-def test_the_log_is_json_without_secrets(user: User, stack: Stack, image_id: str) -> None:
+def test_the_log_is_json_without_secrets(
+    user: User, database: Database, stack: Stack, image_id: str
+) -> None:
     user.upload(image_id, ROCKET)
     user.insert(image_id)
-    user.finished_row(image_id)
+    database.finished_row(image_id)
     text = stack.service.log.read_text()
     lines = [json.loads(line) for line in text.splitlines()]
     finished = [line for line in lines if line.get("image_id") == image_id]
     assert finished[-1]["event"] == "removal_finished"
     assert finished[-1]["trigger"] == "event"
-    assert finished[-1]["event_id"] == user.event(image_id)["id"]
+    assert finished[-1]["event_id"] == database.event(image_id)["id"]
     assert finished[-1]["total_ms"] > 0
     for secret in (stack.admin_secret, stack.webhook_secret, stack.s3.secret_key):
         assert secret not in text

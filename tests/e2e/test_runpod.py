@@ -15,13 +15,12 @@ import httpx2
 import pytest
 
 from devstack.processes import ServerProcess, clean_environment, free_port, wait_until_ready
-from devstack.samples import sample_photos
 from devstack.stack import Stack
-from tests.e2e.conftest import User
 from tests.support.faults.proxy import Fault, FaultProxy
+from tests.support.people import Database, User
+from tests.support.photos import ROCKET
 from tests.support.runpod_platform import Platform, platform
 
-PHOTO = sample_photos()[3]
 REPOSITORY = Path(__file__).parents[2]
 HASURA = ("HASURA_GRAPHQL_ENDPOINT", "HASURA_GRAPHQL_ADMIN_SECRET")
 
@@ -93,7 +92,7 @@ def runsync(api: httpx2.Client, job_input: Any) -> dict[str, Any]:
 
 
 def test_without_hasura_the_cutout_is_all(api: httpx2.Client, user: User) -> None:
-    user.upload("no-row", PHOTO)
+    user.upload("no-row", ROCKET)
     done = {"status": "COMPLETED", "output": {"key": "img/no-row/trans.png"}}
     assert runsync(api, {"id": "no-row", "model": "embedded"}) == done
     assert user.cutout("img/no-row/trans.png").shape[2] == 4
@@ -118,14 +117,14 @@ def test_what_goes_wrong_is_told_as_text(
 
 
 def test_a_job_of_the_loop_writes_its_row(
-    runpod: Platform, loop: ServerProcess, user: User, image_id: str
+    runpod: Platform, loop: ServerProcess, user: User, database: Database, image_id: str
 ) -> None:
-    user.insert_without_event(image_id)
-    user.upload(image_id, PHOTO)
+    database.insert_without_event(image_id)
+    user.upload(image_id, ROCKET)
     (result,) = runpod.run(("job-1", {"id": image_id}))
     key = f"img/{image_id}/trans.png"
     assert result == {"output": {"key": key}}, loop.log_tail()
-    row = user.row(image_id)
+    row = database.row(image_id)
     assert (row["status"], row["transparent_key"]) == ("done", key)
     assert runpod.pings
     assert runpod.refused == 0
@@ -149,23 +148,23 @@ def test_wrong_input_fails_as_text_and_the_loop_goes_on(
 
 
 def test_a_hopeless_image_fails_in_answer_and_row(
-    runpod: Platform, loop: ServerProcess, user: User, image_id: str
+    runpod: Platform, loop: ServerProcess, user: User, database: Database, image_id: str
 ) -> None:
-    user.insert_without_event(image_id)
+    database.insert_without_event(image_id)
     user.upload(image_id, b"this is no image")
     (result,) = runpod.run(("hopeless", {"id": image_id}))
     assert result.keys() == {"error"}, loop.log_tail()
     assert "Traceback" not in result["error"]
-    row = user.row(image_id)
+    row = database.row(image_id)
     assert (row["status"], row["error_code"]) == ("failed", "unsupported-image")
     assert row["error_message"] == result["error"]
 
 
 def test_two_jobs_of_one_id_share_one_computation(
-    runpod: Platform, loop: ServerProcess, user: User, image_id: str
+    runpod: Platform, loop: ServerProcess, user: User, database: Database, image_id: str
 ) -> None:
-    user.insert_without_event(image_id)
-    user.upload(image_id, PHOTO)
+    database.insert_without_event(image_id)
+    user.upload(image_id, ROCKET)
     first, second = runpod.run(("twin-1", {"id": image_id}), ("twin-2", {"id": image_id}))
     assert first == second == {"output": {"key": f"img/{image_id}/trans.png"}}
     finished = [
@@ -177,10 +176,10 @@ def test_two_jobs_of_one_id_share_one_computation(
 
 
 def test_sigterm_in_the_middle_of_a_job_lets_it_finish(
-    stack: Stack, user: User, image_id: str, tmp_path: Path
+    stack: Stack, user: User, database: Database, image_id: str, tmp_path: Path
 ) -> None:
-    user.insert_without_event(image_id)
-    user.upload(image_id, PHOTO)
+    database.insert_without_event(image_id)
+    user.upload(image_id, ROCKET)
     s3 = FaultProxy()
     s3.upstream_port = urlsplit(stack.s3.endpoint_url).port or 0
     with closing(s3), platform() as runpod:
@@ -200,7 +199,7 @@ def test_sigterm_in_the_middle_of_a_job_lets_it_finish(
                 worker.process.send_signal(signal.SIGTERM)
             assert runpod.result("last") == {"output": {"key": f"img/{image_id}/trans.png"}}
             assert worker.process.wait(30) == 0, worker.log_tail()
-    assert user.row(image_id)["status"] == "done"
+    assert database.row(image_id)["status"] == "done"
     assert "Traceback" not in worker.log.read_text()
 
 

@@ -13,9 +13,9 @@ import pytest
 from PIL import ExifTags, Image
 
 from devstack.stack import Stack, demo_stack
-from tests.e2e.conftest import User
-from tests.e2e.test_refusals import ROCKET
-from tests.support.bodies import event_body
+from tests.support.bodies import action_body, event_body
+from tests.support.people import Database, User
+from tests.support.photos import ROCKET
 
 PREVIOUS = "the-secret-of-last-month-1f9c"
 HUB_TOKEN = "hf_tokenThatOpensTheHub8d21"
@@ -43,13 +43,10 @@ class Conversation:
         return answer
 
     def post_everywhere(self, image_id: str, secret: str) -> set[int]:
-        session = {"x-hasura-role": "user", "x-hasura-user-id": "user-1"}
-        action = {
-            "action": {"name": "removeBackground"},
-            "input": {"id": image_id},
-            "session_variables": session,
-        }
-        bodies = (action, event_body(image_id), {"input": {"id": image_id}}, {"secret": secret})
+        bodies = (
+            *(action_body(image_id), event_body(image_id)),
+            *({"input": {"id": image_id}}, {"secret": secret}),
+        )
         return {self.post(path, body, secret).status_code for path in DOORS for body in bodies}
 
 
@@ -63,11 +60,11 @@ def conversation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversat
         "PYTHONASYNCIODEBUG": "1",
     }
     with demo_stack(tmp_path_factory.mktemp("secrets"), service_settings=settings) as stack:
-        conversation, user = Conversation(stack), User(stack)
+        conversation, user, database = Conversation(stack), User(stack), Database(stack)
         image_id = str(uuid.uuid4())
         user.upload(image_id, photo_with_a_name())
         user.insert(image_id)
-        key = user.finished_row(image_id)["transparent_key"]
+        key = database.finished_row(image_id)["transparent_key"]
         stored = stack.s3.client().get_object(Bucket=stack.bucket, Key=key)
         conversation.cutout = stored["Body"].read()
         assert 200 in conversation.post_everywhere(image_id, stack.webhook_secret)
@@ -75,7 +72,7 @@ def conversation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversat
         assert conversation.post_everywhere(image_id, MISTAKEN) == {401}
         user.upload(image_id, b"hopeless")
         conversation.post_everywhere(image_id, stack.webhook_secret)
-        conversation.said.append(str(user.row(image_id)))
+        conversation.said.append(str(database.row(image_id)))
         conversation.said.append(httpx2.get(f"{stack.webhook_url}/metrics").text)
 
         stack.engine.stop()

@@ -8,9 +8,9 @@ import httpx2
 import pytest
 
 from bench import load
-from devstack.samples import sample_photos
 from devstack.stack import Stack
 from tests.support.bodies import event_body
+from tests.support.photos import ROCKET
 
 ROWS = 200
 LATE = 10
@@ -26,7 +26,7 @@ def stack() -> Iterator[Stack]:
 
 def test_every_row_of_a_storm_is_done_and_computed_once(stack: Stack) -> None:
     image_ids = [str(uuid.uuid4()) for _ in range(ROWS)]
-    photo = sample_photos()[3].read_bytes()
+    photo = ROCKET.read_bytes()
     load.upload(stack, image_ids[LATE:], [photo])
     load.insert_rows(stack, image_ids, quietly=False)
     time.sleep(2)
@@ -44,7 +44,7 @@ def test_every_row_of_a_storm_is_done_and_computed_once(stack: Stack) -> None:
 
 def test_a_caller_that_hangs_up_costs_no_more(stack: Stack) -> None:
     image_id = str(uuid.uuid4())
-    load.upload(stack, [image_id], [sample_photos()[3].read_bytes()])
+    load.upload(stack, [image_id], [ROCKET.read_bytes()])
     load.insert_rows(stack, [image_id], quietly=True)
     with pytest.raises(httpx2.ReadTimeout):
         httpx2.post(

@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 
+from tests.support.bodies import action_body
 from tests.support.faults.neighbourhood import JOB_TIMEOUT_S, Neighbourhood, wait_for
 from tests.support.faults.proxy import Fault
 from tests.support.faults.scenarios import STORE, delivery
@@ -22,11 +23,7 @@ ACTION, EVENT, RUNSYNC = "/actions/remove-background", "/events/images", "/runsy
 def body_for(path: str, image_id: str) -> object:
     if path == EVENT:
         return delivery(image_id)
-    return {
-        "action": {"name": "removeBackground"},
-        "input": {"id": image_id},
-        "session_variables": {"x-hasura-role": "user", "x-hasura-user-id": "user-1"},
-    }
+    return action_body(image_id)
 
 
 @pytest.mark.parametrize("path", [ACTION, EVENT, RUNSYNC])
@@ -35,8 +32,7 @@ def test_every_door_answers_though_a_neighbour_never_does(
     house: Neighbourhood, path: str, neighbour: str
 ) -> None:
     image_id = house.upload()
-    house.user.insert_without_event(image_id)
-    house.user.sql("UPDATE images SET owner_id = 'user-1' WHERE id = %s", image_id)
+    house.database.insert_without_event(image_id)
     proxy = house.s3 if neighbour == "s3" else house.graphql
     with proxy.failing(BLACK_HOLE):
         started = time.monotonic()
@@ -45,20 +41,20 @@ def test_every_door_answers_though_a_neighbour_never_does(
     assert answer.status_code in (429, 503, 504)
     looks_up_first = (path, neighbour) == (ACTION, "graphql")
     assert took_s < (TIMEOUT_S if looks_up_first else JOB_TIMEOUT_S) + SLACK_S
-    assert house.user.row(image_id)["status"] == "pending"
+    assert house.database.row(image_id)["status"] == "pending"
 
 
 def test_a_failure_that_can_not_be_written_down_is_answered_in_time(house: Neighbourhood) -> None:
     image_id = str(uuid.uuid4())
     house.user.upload(image_id, b"not an image")
-    house.user.insert_without_event(image_id)
+    house.database.insert_without_event(image_id)
     with house.graphql.failing(BLACK_HOLE):
         started = time.monotonic()
         answer = house.deliver(delivery(image_id))
         assert (answer.status_code, answer.json()["code"]) == (503, "writeback-unavailable")
         assert time.monotonic() - started < TIMEOUT_S + SLACK_S
     assert house.deliver(delivery(image_id)).json()["code"] == "unsupported-image"
-    assert house.user.row(image_id)["status"] == "failed"
+    assert house.database.row(image_id)["status"] == "failed"
 
 
 def test_a_body_that_never_ends_is_not_waited_for(house: Neighbourhood) -> None:
@@ -74,12 +70,12 @@ def test_an_outage_ends_in_the_row_when_the_event_is_old_and_had_its_tries(
     house: Neighbourhood,
 ) -> None:
     image_id = house.upload()
-    house.user.insert_without_event(image_id)
-    old = delivery(image_id, "2000-01-01T00:00:00", current_retry=2)
+    house.database.insert_without_event(image_id)
+    old = delivery(image_id, current_retry=2, created_at="2000-01-01T00:00:00")
     with house.s3.failing(Fault(refuses=True)):
         answer = house.deliver(old)
     assert (answer.status_code, answer.json()["code"]) == (200, "storage-unavailable")
-    assert house.user.row(image_id)["error_code"] == "storage-unavailable"
+    assert house.database.row(image_id)["error_code"] == "storage-unavailable"
     assert house.deliver(old).json()["status"] == "done"
     assert house.is_right(image_id)
 

@@ -1,7 +1,9 @@
 """The command line as a person has it: a shell, a folder, an environment, two streams."""
 
+import argparse
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import httpx2
 
 from devstack.processes import clean_environment
 
@@ -102,3 +106,24 @@ class Shell:
             os.close(ours)
             assert process.wait(10) == 0, shown
         return shown.decode()
+
+
+def run_curl(command: str) -> Any:
+    """Do what the printed command says; curl itself may be missing here."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program", choices=["curl"])
+    parser.add_argument("-s", action="store_true")
+    parser.add_argument("url")
+    parser.add_argument("-H", dest="headers", action="append")
+    parser.add_argument("-d", dest="body")
+    options = parser.parse_args(shlex.split(command.replace("\\\n", " ")))
+    headers = dict(header.split(": ", 1) for header in options.headers)
+    return httpx2.post(options.url, content=options.body, headers=headers, timeout=60).json()
+
+
+def assert_gone(pids: set[int]) -> None:
+    """Wait until none of these processes is left; but they are given little time."""
+    deadline = time.monotonic() + 5
+    while alive := {pid for pid in pids if Path(f"/proc/{pid}").exists()}:
+        assert time.monotonic() < deadline, f"left running: {alive}"
+        time.sleep(0.05)

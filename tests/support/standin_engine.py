@@ -2,11 +2,12 @@
 
 import shutil
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 import psycopg
@@ -17,6 +18,9 @@ from devstack.processes import ServerProcess, clean_environment, free_port, wait
 REPOSITORY = Path(__file__).parents[2]
 ADMIN_SECRET = "admin-secret"
 WEBHOOK_SECRET = "webhook-secret"
+GRAPHQL = REPOSITORY / "graphql"
+INSERT = (GRAPHQL / "insert_image.graphql").read_text()
+RECORD = (GRAPHQL / "record_removal.graphql").read_text()
 
 
 @dataclass(frozen=True)
@@ -153,3 +157,13 @@ def running_engine(
     ):
         wait_until_ready(is_ready, process)
         yield Engine(client, database_url, process)
+
+
+class StartEngine(Protocol):
+    """A fixture that starts stand-ins which a test has for itself."""
+
+    def __call__(self, project: Project, database_url: str, **settings: str) -> Engine: ...
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())

@@ -1,10 +1,58 @@
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[2] / "webhook"
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "webhook"
+A_TEST = re.compile(r"(.*\.)?(test_\w+|conftest)(\..*)?")
 
 
 def test_only_the_settings_read_the_environment_of_the_service() -> None:
     for path in PACKAGE.rglob("*.py"):
         code = path.read_text("utf-8").split('"""', 2)[-1]
         assert not re.search(r"environ(\b(?!\.setdefault)|b)|getenv", code), path
+
+
+def imports_of_tests(code: str) -> Iterator[str]:
+    """Give the names of a test module, a conftest or anything in them that some code imports."""
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Import():
+                names = [alias.name for alias in node.names]
+            case ast.ImportFrom():
+                names = [f"{node.module or ''}.{alias.name}" for alias in node.names]
+            case _:
+                continue
+        yield from filter(A_TEST.fullmatch, names)
+
+
+@pytest.mark.parametrize("folder", ["tests", "bench", "tools"])
+def test_nothing_imports_from_a_test_or_a_conftest(folder: str) -> None:
+    files = list((ROOT / folder).rglob("*.py"))
+    assert files
+    wrong = {
+        str(path.relative_to(ROOT)): found
+        for path in files
+        if (found := list(imports_of_tests(path.read_text("utf-8"))))
+    }
+    assert wrong == {}, "what several tests share lives in tests/support"
+
+
+@pytest.mark.parametrize(
+    ("code", "is_one"),
+    [
+        ("from tests.e2e.conftest import User", True),
+        ("from tests.e2e import conftest", True),
+        ("import tests.contract.test_hub", True),
+        ("def later():\n    from tests.contract.test_hub import FakeHub as Hub", True),
+        ("from . import test_hub", True),
+        ("from .conftest import User", True),
+        ("from tests.support.fakes import FakeStore", False),
+        ("from starlette.testclient import TestClient", False),
+    ],
+)
+def test_an_import_of_a_test_is_seen_in_every_form(code: str, is_one: bool) -> None:
+    assert bool(list(imports_of_tests(code))) == is_one

@@ -1,23 +1,16 @@
 import json
-import uuid
 from typing import Any
 
 import pytest
 from starlette.responses import RedirectResponse
 
 from tests.support.fake_webhook import Answer, FakeWebhook, answering, answering_text
-from tests.support.standin_engine import REPOSITORY, WEBHOOK_SECRET, Engine
+from tests.support.standin_engine import GRAPHQL, INSERT, WEBHOOK_SECRET, Engine, new_id
 
-GRAPHQL = REPOSITORY / "graphql"
 REMOVE = (GRAPHQL / "remove_background.graphql").read_text()
-INSERT = (GRAPHQL / "insert_image.graphql").read_text()
 PATH = "/actions/remove-background"
 REMOVE_PLAIN = "mutation($id: uuid!) { removeBackground(id: $id) { id key } }"
 LISTED = "mutation { listed { name note inner { depth } } }"
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
 
 
 def test_the_body_and_headers_are_hasuras(engine: Engine, fake_webhook: FakeWebhook) -> None:

@@ -1,23 +1,24 @@
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.contract.conftest import StartEngine
 from tests.support.fake_webhook import Call, FakeWebhook, answering
-from tests.support.standin_engine import IMAGES, REPOSITORY, WEBHOOK_SECRET, Engine, Project
+from tests.support.standin_engine import (
+    IMAGES,
+    INSERT,
+    RECORD,
+    WEBHOOK_SECRET,
+    Engine,
+    Project,
+    StartEngine,
+    new_id,
+)
 
-INSERT = (REPOSITORY / "graphql" / "insert_image.graphql").read_text()
-RECORD = (REPOSITORY / "graphql" / "record_removal.graphql").read_text()
 PATH = "/events/images"
 TRIGGER = "images_remove_background"
 REFUSED = answering({}, 500)
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
 
 
 def insert(engine: Engine) -> str:

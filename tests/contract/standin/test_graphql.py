@@ -1,24 +1,16 @@
-import uuid
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from tests.support.standin_engine import ADMIN_SECRET, REPOSITORY, Engine
+from tests.support.standin_engine import ADMIN_SECRET, GRAPHQL, INSERT, RECORD, Engine, new_id
 from webhook.domain import RemovalResult
 from webhook.errors import UnsupportedImage
 from webhook.hasura.client import open_hasura
 
-GRAPHQL = REPOSITORY / "graphql"
-INSERT = (GRAPHQL / "insert_image.graphql").read_text()
 FIND = (GRAPHQL / "find_image.graphql").read_text()
-RECORD = (GRAPHQL / "record_removal.graphql").read_text()
 LIST = (GRAPHQL / "list_images.graphql").read_text()
 BOBS = {"owner_id": "bob"}
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
 
 
 @pytest.fixture

@@ -12,20 +12,22 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tests.contract.conftest import StartEngine
-from tests.contract.standin.test_graphql import INSERT, RECORD, new_id
 from tests.support.fake_webhook import FakeWebhook
 from tests.support.standin_engine import (
     ADMIN_SECRET,
-    REPOSITORY,
+    GRAPHQL,
+    INSERT,
+    RECORD,
     Engine,
     Project,
+    StartEngine,
     copy_project,
+    new_id,
     running_engine,
 )
 
 KEY = "0123456789abcdef0123456789abcdef"
-WATCH = (REPOSITORY / "graphql" / "watch_images.graphql").read_text()
+WATCH = (GRAPHQL / "watch_images.graphql").read_text()
 CLAIMS = "https://hasura.io/jwt/claims"
 PATIENCE_S = 20
 

@@ -6,11 +6,11 @@ import pytest
 
 from devstack.processes import clean_environment
 from devstack.standin.folder import load_metadata
-from tests.contract.conftest import StartEngine
 from tests.support.standin_engine import (
     IMAGES,
     REPOSITORY,
     Project,
+    StartEngine,
     command,
     environment,
 )

@@ -15,13 +15,12 @@ from urllib.parse import urlsplit
 import httpx2
 
 from devstack.processes import ServerProcess, clean_environment, free_port
-from devstack.samples import sample_photos
 from devstack.stack import Stack, demo_stack
-from tests.e2e.conftest import User
 from tests.support.faults.proxy import FaultProxy
+from tests.support.people import Administrator, Database, User
+from tests.support.photos import ROCKET
 from tests.support.standin_engine import IMAGES, copy_project
 
-PHOTO = sample_photos()[3]
 JOB_TIMEOUT_S = 4.0
 PATIENCE_S = 40.0
 _COMPUTED = re.compile(r'^removal_stage_seconds_count\{stage="segment"\} (\S+)$', re.MULTILINE)
@@ -38,6 +37,8 @@ class Neighbourhood:
 
     stack: Stack
     user: User
+    database: Database
+    administrator: Administrator
     s3: FaultProxy
     graphql: FaultProxy
     _computed_by_the_dead: int = 0
@@ -45,30 +46,30 @@ class Neighbourhood:
     def upload(self) -> str:
         """Put a photograph into S3, past the proxy; return its id."""
         image_id = str(uuid.uuid4())
-        self.user.upload(image_id, PHOTO)
+        self.user.upload(image_id, ROCKET)
         return image_id
 
     def insert(self, image_ids: Sequence[str]) -> None:
         """Insert rows, and so their events, in one statement."""
-        self.user.sql("INSERT INTO images (id) SELECT unnest(%s::uuid[])", list(image_ids))
+        self.database.sql("INSERT INTO images (id) SELECT unnest(%s::uuid[])", list(image_ids))
 
     def first_answer(self, image_id: str) -> tuple[int, dict[str, Any]]:
         """Wait until a delivery of this image was answered; return status and body."""
-        answer = wait_for(lambda: self.user.sql(_ANSWERS, image_id), "an answer")[0]
+        answer = wait_for(lambda: self.database.sql(_ANSWERS, image_id), "an answer")[0]
         return answer[0], json.loads(answer[1] or "{}")
 
     def redeliver(self, image_id: str) -> None:
         """Let Hasura deliver again at once, as an operator would; it would do so by itself."""
-        event_id = self.user.event(image_id)["id"]
+        event_id = self.database.event(image_id)["id"]
 
         def done() -> bool:  # not while it is being delivered
-            return "message" in self.user.metadata("pg_redeliver_event", event_id=event_id)
+            return "message" in self.administrator.metadata("pg_redeliver_event", event_id=event_id)
 
         wait_for(done, "a redelivery")
 
     def is_right(self, image_id: str) -> bool:
         """Tell whether the row is done and what it says lies in S3."""
-        row = self.user.row(image_id)
+        row = self.database.row(image_id)
         if row["status"] != "done":
             return False
         height, width = self.user.cutout(row["transparent_key"]).shape[:2]
@@ -144,7 +145,8 @@ def neighbourhood(folder: Path) -> Iterator[Neighbourhood]:
         )
         s3.upstream_port = urlsplit(stack.s3.endpoint_url).port or 0
         graphql.upstream_port = urlsplit(stack.engine_url).port or 0
-        yield Neighbourhood(stack, User(stack), s3, graphql)
+        people = User(stack), Database(stack), Administrator(stack)
+        yield Neighbourhood(stack, *people, s3, graphql)
 
 
 def wait_for(look: Any, what: str) -> Any:

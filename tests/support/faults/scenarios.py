@@ -82,7 +82,7 @@ def broken(
             house.insert([image_id])
             answer_status, answer = house.first_answer(image_id)
             assert (answer_status, answer["code"]) == (status, code)
-            wait_for(lambda: house.user.row(image_id)["status"] == row, f"the row {row}")
+            wait_for(lambda: house.database.row(image_id)["status"] == row, f"the row {row}")
         return healed(house, [image_id], before)
 
     return Scenario(name, run, again)
@@ -91,11 +91,11 @@ def broken(
 def healed(house: Neighbourhood, image_ids: list[str], computed_before: int) -> Outcome:
     started = time.monotonic()
     for image_id in image_ids:
-        if not house.is_right(image_id) or not house.user.event(image_id)["delivered"]:
+        if not house.is_right(image_id) or not house.database.event(image_id)["delivered"]:
             house.redeliver(image_id)
     lost = house.lost(image_ids)
     for image_id in image_ids:
-        house.user.settled_event(image_id)
+        house.database.settled_event(image_id)
     took_s = time.monotonic() - started
     return Outcome(lost, house.computed() - computed_before - len(image_ids), took_s)
 
@@ -128,7 +128,7 @@ def stopped_under_load(house: Neighbourhood) -> Outcome:
     service = house.stack.service.process
     service.send_signal(signal.SIGTERM)
     assert service.wait(30) == 0
-    assert {house.user.row(image_id)["status"] for image_id in image_ids} <= {"done", "pending"}
+    assert {house.database.row(image_id)["status"] for image_id in image_ids} <= {"done", "pending"}
     started = time.monotonic()
     house.restart()
     lost = healed(house, image_ids, 0).lost
@@ -160,8 +160,8 @@ def repeated_after_success(house: Neighbourhood) -> Outcome:
     image_id = house.upload()
     house.insert([image_id])
     assert house.lost([image_id]) == 0
-    house.user.settled_event(image_id)
-    house.user.sql(
+    house.database.settled_event(image_id)
+    house.database.sql(
         "UPDATE images SET status = 'pending', transparent_key = NULL, width = NULL WHERE id = %s",
         image_id,
     )
@@ -174,7 +174,7 @@ def two_services(house: Neighbourhood) -> Outcome:
     with house.second_service() as other, ThreadPoolExecutor(20) as callers:
         before = house.computed() + computed_by(other)
         for image_id in image_ids:
-            house.user.insert_without_event(image_id)
+            house.database.insert_without_event(image_id)
         started = time.monotonic()
         bodies = [delivery(image_id) for image_id in image_ids]
         answers = [
@@ -212,12 +212,12 @@ def skewed_clock(created_at: str) -> Callable[[Neighbourhood], Outcome]:
     def run(house: Neighbourhood) -> Outcome:
         before = house.computed()
         image_id = house.upload()
-        house.user.insert_without_event(image_id)
+        house.database.insert_without_event(image_id)
         with house.s3.failing(Fault(refuses=True)):
-            answer = house.deliver(delivery(image_id, created_at))
+            answer = house.deliver(delivery(image_id, created_at=created_at))
             assert (answer.status_code, answer.json()["code"]) == (503, "storage-unavailable")
         started = time.monotonic()
-        assert house.deliver(delivery(image_id, created_at)).status_code == 200
+        assert house.deliver(delivery(image_id, created_at=created_at)).status_code == 200
         lost = house.lost([image_id])
         took_s = time.monotonic() - started
         return Outcome(lost, house.computed() - before - 1, took_s)
@@ -237,12 +237,10 @@ def outage_over(house: Neighbourhood) -> Outcome:
     return Outcome(lost, house.computed() - before - 1, time.monotonic() - started)
 
 
-def delivery(
-    image_id: str, created_at: str | None = None, current_retry: int = 0
-) -> dict[str, Any]:
+def delivery(image_id: str, current_retry: int = 0, **changes: Any) -> dict[str, Any]:
     """Return the body of a delivery; as many retries as the tests' metadata allows."""
     info = {"current_retry": current_retry, "max_retries": 2}
-    return event_body(image_id, created_at=created_at, delivery_info=info)
+    return event_body(image_id, delivery_info=info, **changes)
 
 
 DOWN, LATE = "storage-unavailable", "deadline-exceeded"

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
 from devstack.stack import Stack
-from tests.support.fuzz.questions import Question, questions, raw_heads
+from tests.support.fuzz.questions import Question, odd_questions, questions, raw_heads
 
 _TIMEOUT_S = 30
 _T = TypeVar("_T")
@@ -106,6 +106,8 @@ def ask_bodies(stack: Stack, examples: int) -> Report:
         if question.secret != "valid":
             assert status == 401
 
+    for question in odd_questions():
+        check(question)
     _for_each(questions, examples, check)
     asker.close()
     return report

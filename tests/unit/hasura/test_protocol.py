@@ -1,10 +1,11 @@
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from tests.support.bodies import IMAGE_ID, MOMENT, USER_ID, action_body, event_body, event_part
 from webhook.domain import RemovalRequest
 from webhook.errors import InvalidImageId, InvalidPayload, Unauthorized, UnexpectedDelivery
 from webhook.hasura.protocol import (
@@ -15,39 +16,7 @@ from webhook.hasura.protocol import (
     parse_runsync,
 )
 
-MOMENT = datetime(2026, 11, 22, 14, 0, 0, 123456, UTC)
-IMAGE_ID = "5f0c5d5e-94a6-4f47-9f0c-1d5e3bb1a111"
-
-
-def action_body(**changes: Any) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "action": {"name": "removeBackground"},
-        "input": {"id": IMAGE_ID},
-        "session_variables": {"x-hasura-role": "user", "x-hasura-user-id": "u1"},
-        "request_query": "mutation { removeBackground(id: 1) { key } }",
-    }
-    return body | changes
-
-
-def event_body(**changes: Any) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "id": "85558393-c75d-4d2f-9c15-e80591b83894",
-        "created_at": MOMENT.replace(tzinfo=None).isoformat(),
-        "table": {"schema": "public", "name": "images"},
-        "trigger": {"name": "images_remove_background"},
-        "event": {
-            "op": "INSERT",
-            "data": {"old": None, "new": {"id": IMAGE_ID, "status": "pending"}},
-            "session_variables": {"x-hasura-role": "user"},
-            "trace_context": {"trace_id": "1", "span_id": "2"},
-        },
-        "delivery_info": {"current_retry": 2, "max_retries": 5},
-    }
-    return body | changes
-
-
-def event_part(**changes: Any) -> dict[str, Any]:
-    return {**event_body()["event"], **changes}
+EVENT_ID = "85558393-c75d-4d2f-9c15-e80591b83894"
 
 
 def encode(body: Any) -> bytes:
@@ -56,7 +25,7 @@ def encode(body: Any) -> bytes:
 
 def test_an_action_call_is_read() -> None:
     call = parse_action(encode(action_body(input={"id": IMAGE_ID, "model": "embedded"})))
-    session = {"x-hasura-role": "user", "x-hasura-user-id": "u1"}
+    session = {"x-hasura-role": "user", "x-hasura-user-id": USER_ID}
     assert call == ActionCall(RemovalRequest(IMAGE_ID, "embedded"), session)
 
 
@@ -138,9 +107,10 @@ def test_another_action_is_refused_before_its_arguments_are_looked_at() -> None:
 
 
 def test_a_delivery_is_read() -> None:
-    delivery = parse_event(encode(event_body()))
+    info = {"current_retry": 2, "max_retries": 5}
+    delivery = parse_event(encode(event_body(at=MOMENT, id=EVENT_ID, delivery_info=info)))
     assert delivery.request == RemovalRequest(IMAGE_ID)
-    assert delivery.event_id == "85558393-c75d-4d2f-9c15-e80591b83894"
+    assert delivery.event_id == EVENT_ID
     assert (delivery.current_retry, delivery.max_retries) == (2, 5)
     assert delivery.created_at == MOMENT
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -14,8 +15,9 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
+from tests.support import bodies
+from tests.support.bodies import IMAGE_ID, MOMENT, USER_ID, action_body, event_part
 from tests.support.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
-from tests.unit.hasura.test_protocol import IMAGE_ID, MOMENT, action_body, event_body, event_part
 from webhook.budget import Budget
 from webhook.domain import RemovalResult
 from webhook.errors import (
@@ -32,6 +34,7 @@ from webhook.pipeline import Service
 SECRET = "the-secret-of-these-tests"
 FORMER_SECRET = "the-secret-of-yesterday"
 DOORS = [ACTION_PATH, EVENT_PATH, RUNSYNC_PATH]
+event_body = partial(bodies.event_body, at=MOMENT)  # new, by the clock of the app
 
 
 @dataclass
@@ -40,7 +43,7 @@ class House:
 
     store: FakeStore = field(default_factory=FakeStore)
     segmenter: FakeSegmenter = field(default_factory=FakeSegmenter)
-    rows: FakeRows = field(default_factory=lambda: FakeRows(owners={IMAGE_ID: "u1"}))
+    rows: FakeRows = field(default_factory=lambda: FakeRows(owners={IMAGE_ID: USER_ID}))
     job_timeout_s: float = 10
     max_jobs: int = 100
     seconds_per_job: float = 0
@@ -453,7 +456,7 @@ async def test_pictures_that_do_not_fit_into_the_budget_together_wait(house: Hou
     ids = [f"large-{n}" for n in range(5)]
     for image_id in ids:
         house.store.sources[image_id] = make_image((90, 60))
-        house.rows.owners[image_id] = "u1"
+        house.rows.owners[image_id] = USER_ID
     house.segmenter.takes_s = 0.02
     async with calls(house) as client:
         answers = await asyncio.gather(
