@@ -3,22 +3,31 @@
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from datetime import timedelta
+from typing import Protocol
 
 from anyio import CapacityLimiter, to_thread
 
 from webhook.budget import Budget
+from webhook.cutting import Cutter, Sources
 from webhook.domain import RemovalResult
 from webhook.hasura.client import HasuraClient, NoHasura, open_hasura
+from webhook.hasura.replies import Patience
 from webhook.jobs import Jobs
 from webhook.models import EMBEDDED
 from webhook.pipeline import ObjectStore, Rows, Service
 from webhook.segmentation.device import choose_device, compile_network
 from webhook.segmentation.segmenter import TorchSegmenter
 from webhook.segmentation.weights import LoadedModel, LocalModel, load_model
-from webhook.settings import JobSettings, RowSettings
+from webhook.settings import JobSettings, RowSettings, Settings
 from webhook.storage import S3Storage, open_client
 from webhook.telemetry import log
 from webhook.tracing import exporting
+
+
+class Store(ObjectStore, Sources, Protocol):
+    """Where cut-outs are stored, and sources are fetched from."""
+
 
 Loader = Callable[[JobSettings], Mapping[str, LoadedModel]]
 
@@ -98,7 +107,7 @@ def open_rows(settings: RowSettings) -> AbstractAsyncContextManager[HasuraClient
 
 @asynccontextmanager
 async def open_service_on(
-    store: ObjectStore, rows: Rows, settings: JobSettings, load: Loader = load_models
+    store: Store, rows: Rows, settings: JobSettings, load: Loader = load_models
 ) -> AsyncIterator[Service]:
     """Do as `open_service`, on an object store and a table that are open already."""
     segmenter = TorchSegmenter(
@@ -111,17 +120,22 @@ async def open_service_on(
     with exporting(settings.traces_url):
         async with aclosing(segmenter), aclosing(jobs):
             await segmenter.warm_up()
-            yield Service(
-                store=store,
+            cutter = Cutter(
+                sources=store,
                 segmenter=segmenter,
-                rows=rows,
-                jobs=jobs,
                 source_bytes=Budget(_LARGEST_SOURCES_IN_FLIGHT * settings.max_source_bytes),
                 pixels=Budget(settings.max_pixels_in_flight),
                 decoders=CapacityLimiter(cores),
                 renderers=CapacityLimiter(cores),
-                target_prefix=settings.target_prefix,
                 max_pixels=settings.max_pixels,
+            )
+            yield Service(
+                store=store,
+                models=segmenter,
+                cutter=cutter,
+                rows=rows,
+                jobs=jobs,
+                target_prefix=settings.target_prefix,
                 job_timeout_s=settings.job_timeout_s,
             )
 
@@ -130,3 +144,11 @@ def _rows_or_none(settings: JobSettings) -> AbstractAsyncContextManager[Rows]:
     if settings.hasura_graphql_admin_secret is None:
         return nullcontext(NoHasura())
     return open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret)
+
+
+def patience_of(settings: Settings) -> Patience:
+    """Return how long an event is delivered again."""
+    return Patience(
+        max_event_age=timedelta(seconds=settings.max_event_age_s),
+        upload_timeout=timedelta(seconds=settings.upload_timeout_s),
+    )

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import NamedTuple, get_args
 
 from webhook.domain import Priority
@@ -12,6 +13,24 @@ from webhook.domain import Priority
 class _Turn(NamedTuple):
     amount: int
     granted: asyncio.Future[None]
+
+
+class Share:
+    """A part of a budget, given back when the last of those who hold it lets go."""
+
+    def __init__(self, give_back: Callable[[], None]) -> None:
+        self._give_back = give_back
+        self._holders = 1
+
+    def hold(self) -> None:
+        """Keep it from being given back until `let_go`."""
+        self._holders += 1
+
+    def let_go(self) -> None:
+        """End one hold."""
+        self._holders -= 1
+        if self._holders == 0:
+            self._give_back()
 
 
 class Budget:
@@ -28,19 +47,25 @@ class Budget:
         }
 
     @asynccontextmanager
-    async def share(self, amount: int, priority: Priority) -> AsyncIterator[None]:
+    async def share(self, amount: int, priority: Priority) -> AsyncIterator[Share]:
         """Hold a share; what exceeds the total waits until it has all of it."""
         amount = min(amount, self._total)
         turn = _Turn(amount, asyncio.get_running_loop().create_future())
         self._waiting[priority].append(turn)
         self._grant()
+        share = Share(partial(self._give_back, amount))
         try:
             await turn.granted
-            yield
+            yield share
         finally:
             if turn.granted.done() and not turn.granted.cancelled():
-                self._free += amount
-            self._grant()
+                share.let_go()
+            else:
+                self._grant()
+
+    def _give_back(self, amount: int) -> None:
+        self._free += amount
+        self._grant()
 
     def _grant(self) -> None:
         for waiting in self._waiting.values():

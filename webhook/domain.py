@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from webhook import __version__
@@ -62,11 +63,41 @@ class SourceObject:
 
 
 @dataclass(frozen=True, slots=True)
+class StandingCutout:
+    """The cut-out that lies under a key: its ETag, and the certificate that it carries."""
+
+    etag: str
+    certificate: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRow:
-    """What the table says of an image: `pending`, `done` or `failed`."""
+    """What the table says of an image.
+
+    Attributes:
+        image_id: As the database writes it.
+        status: `pending`, `done` or `failed`.
+        cutout_etag: Of the cut-out that the row describes; None if it tells of none.
+    """
 
     image_id: str
     status: str
+    cutout_etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """A row as it was looked at before the work on it.
+
+    Attributes:
+        image_id: As the database writes it.
+        lock_version: Raised by each write; whoever writes says which one they have seen.
+        created_at: When it was inserted; None if that is not told.
+    """
+
+    image_id: str
+    lock_version: int
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +132,17 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class RemovalResult:
-    """What one finished job made; `coverage` is the share of opaque area, 0 to 1."""
+    """What one finished job made.
+
+    Attributes:
+        image_id: Of the row.
+        key: S3 key of the cut-out.
+        model: What predicted the matte.
+        width: In pixels, the source's.
+        height: In pixels, the source's.
+        coverage: Share of opaque area, 0 to 1.
+        etag: S3's ETag of the cut-out; empty before it is stored.
+    """
 
     image_id: str
     key: str
@@ -109,6 +150,7 @@ class RemovalResult:
     width: int
     height: int
     coverage: float
+    etag: str = ""
 
 
 def check_image_id(value: str) -> str:
@@ -140,18 +182,15 @@ def certificate(source: SourceObject, recipe: Recipe, result: RemovalResult) -> 
 
 
 def certified_result(
-    request: RemovalRequest,
-    key: str,
-    found: Mapping[str, str] | None,
-    source: SourceObject,
-    recipe: Recipe,
+    image_id: str, key: str, standing: StandingCutout, source: SourceObject, recipe: Recipe
 ) -> RemovalResult | None:
     """Return the result that lies under `key`, if the certificate found there vouches for it.
 
     It does if the same source and recipe would give the same cut-out again.
     """
+    found = standing.certificate
     origin = {"source-etag": source.etag, **recipe.certified()}
-    if found is None or not origin.items() <= found.items():
+    if not origin.items() <= found.items():
         return None
     try:
         width, height, coverage = (
@@ -161,4 +200,4 @@ def certified_result(
         )
     except (KeyError, ValueError):  # not written by us
         return None
-    return RemovalResult(request.image_id, key, recipe.model.name, width, height, coverage)
+    return RemovalResult(image_id, key, recipe.model.name, width, height, coverage, standing.etag)

@@ -7,7 +7,7 @@ RemovalError
 │   └── ImageRejected       the image is hopeless: the row says so
 │       └── ImageTooLarge 413 · UnsupportedImage 422
 ├── TemporarilyUnavailable  transient, ask again
-│   └── Overloaded 429 · StorageUnavailable 503 · WritebackUnavailable 503
+│   └── Overloaded 429 · StorageUnavailable 503 · WritebackUnavailable 503 · Superseded 503
 │       DeviceOutOfMemory 503 · ShuttingDown 503 · DeadlineExceeded 504
 └── ServiceFault            ours: a bug or the set-up
     ├── InferenceFailed 500 · StorageRejected 500 · WritebackRejected 500
@@ -16,15 +16,22 @@ RemovalError
 How each kind is answered is written in webhook/hasura/replies.py.
 """
 
+from datetime import datetime
 from typing import ClassVar
 
 
 class RemovalError(Exception):
-    """Base of all errors; `str(error)` is fit for the person who asked."""
+    """Base of all errors; `str(error)` is fit for the person who asked.
+
+    What a job that failed knew of its row, if it came so far: `lock_version`, as it was before the
+    source was looked for; `row_created_at`, when the row was inserted.
+    """
 
     code: ClassVar[str]
     http_status: ClassVar[int]
     transient: ClassVar[bool] = False
+    lock_version: int | None = None
+    row_created_at: datetime | None = None
 
 
 class RequestRejected(RemovalError):
@@ -139,6 +146,12 @@ class WritebackUnavailable(TemporarilyUnavailable):
     code = "writeback-unavailable"
 
 
+class Superseded(TemporarilyUnavailable):
+    """Another job for the same image wrote first, again and again."""
+
+    code = "superseded"
+
+
 class DeviceOutOfMemory(TemporarilyUnavailable):
     """The device's memory is full; a smaller batch, or a later one, may fit."""
 
@@ -193,6 +206,18 @@ class WeightsInvalid(ServiceFault):
     """The weights aren't the expected ones: the service refuses to start."""
 
     code = "weights-invalid"
+
+
+_BY_CODE = {
+    item.code: item
+    for item in list(globals().values())
+    if isinstance(item, type) and issubclass(item, RemovalError) and hasattr(item, "code")
+}
+
+
+def error_of(code: str, message: str) -> RemovalError | None:
+    """Return the error that another process has told by its code; None if there is none such."""
+    return _BY_CODE[code](message) if code in _BY_CODE else None
 
 
 def as_removal_error(exc: Exception) -> RemovalError:

@@ -13,8 +13,8 @@ from anyio import CapacityLimiter, create_task_group
 from webhook.domain import (
     ImageRow,
     Recipe,
-    RemovalRequest,
     SourceObject,
+    StandingCutout,
     certified_result,
     check_image_id,
     target_key,
@@ -24,9 +24,10 @@ from webhook.errors import InvalidImageId
 PAGE_ROWS = 1000
 _HEADS_AT_ONCE = 16
 
-Reason = Literal["pending", "failed", "missing", "stale"]
+Reason = Literal["pending", "failed", "missing", "different", "stale"]
 """Why a row is to be worked on: what its status says; `missing`: it says done, but its cut-out is
-not there; `stale`: another model, other parameters or another source made it."""
+not there; `different`: another cut-out lies there than the one it describes; `stale`: another
+model, other parameters or another source made it."""
 
 
 class Table(Protocol):
@@ -44,11 +45,11 @@ class Objects(Protocol):
     async def find_all(self, image_ids: Collection[str]) -> Mapping[str, SourceObject]:
         """Return the sources of many ids."""
 
-    async def keys_of(self, prefix: str, image_ids: Collection[str]) -> Set[str]:
-        """Return the keys below a prefix that belong to one of many ids."""
+    async def etags_of(self, prefix: str, image_ids: Collection[str]) -> Mapping[str, str]:
+        """Return the keys below a prefix that belong to one of many ids, each with its ETag."""
 
-    async def certificate(self, key: str) -> Mapping[str, str] | None:
-        """Return the certificate of a cut-out, if it is there."""
+    async def look(self, key: str) -> StandingCutout | None:
+        """Return what is to be known of a cut-out, if it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +118,16 @@ class Inventory:
         if self.recipe is not None:
             looked_for = looked_for or done
         sources = await self.objects.find_all(looked_for) if looked_for else {}
-        cutouts = await self.objects.keys_of(self.target_prefix, done) if done else set()
-        there = {item for item in done if target_key(self.target_prefix, item) in cutouts}
-        stale = await self._stale_among({item: sources[item] for item in there & sources.keys()})
+        listed = await self.objects.etags_of(self.target_prefix, done) if done else {}
+        keys = {item: target_key(self.target_prefix, item) for item in done}
+        etags = {item: listed[key] for item, key in keys.items() if key in listed}
+        stale = await self._stale_among(
+            {item: sources[item] for item in etags.keys() & sources.keys()}
+        )
 
         outstanding = []
         for row in rows:
-            reason = _reason(row, there, stale)
+            reason = _reason(row, etags, stale)
             if reason is not None:
                 has_source = row.image_id in sources if row.image_id in looked_for else None
                 outstanding.append(OutstandingRow(row.image_id, reason, has_source))
@@ -140,8 +144,8 @@ class Inventory:
         async def ask(image_id: str, source: SourceObject) -> None:
             key = target_key(self.target_prefix, image_id)
             async with limiter:
-                found = await self.objects.certificate(key)
-            if certified_result(RemovalRequest(image_id), key, found, source, recipe) is None:
+                standing = await self.objects.look(key)
+            if standing is None or not certified_result(image_id, key, standing, source, recipe):
                 stale.add(image_id)
 
         try:
@@ -153,14 +157,16 @@ class Inventory:
         return stale
 
 
-def _reason(row: ImageRow, there: Collection[str], stale: Collection[str]) -> Reason | None:
+def _reason(row: ImageRow, etags: Mapping[str, str], stale: Collection[str]) -> Reason | None:
     if row.status == "failed":
         return "failed"
     if row.status != "done":
         return "pending"
-    if row.image_id not in there:
+    if row.image_id not in etags:
         return "missing"
-    return "stale" if row.image_id in stale else None
+    if row.image_id in stale:  # whether or not the row describes it: it is to be made anew
+        return "stale"
+    return "different" if row.cutout_etag not in (None, etags[row.image_id]) else None
 
 
 def _can_be_a_key(image_id: str) -> bool:

@@ -1,15 +1,15 @@
-"""The jobs in work: how many there may be, and one computation for all who ask for the same.
+"""The jobs in work: how many there may be, and one at a time for each image.
 
 What a job does is in webhook/pipeline.py.
 """
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from webhook.domain import Priority
+from webhook.domain import Priority, RemovalRequest
 from webhook.errors import Overloaded, ShuttingDown
 from webhook.telemetry import log
 
@@ -19,38 +19,69 @@ _LONGEST_RETRY_AFTER_S = 600
 
 
 @dataclass(slots=True, eq=False)
+class Turn:
+    """A job's place among those of its image.
+
+    Attributes:
+        before: The turn before it, if there is one that it still has to wait for.
+        is_open: Whether later callers may still share this job.
+        task: The job itself.
+    """
+
+    before: "Turn | None" = None
+    is_open: bool = True
+    task: "asyncio.Task[Any] | None" = None
+
+    async def comes(self) -> None:
+        """Wait until the jobs before have ended, however they did."""
+        while self.before is not None and self.before.task is not None:
+            await asyncio.wait([self.before.task])  # cancelled, it leaves that task alone
+            self.before = self.before.before  # left, if that one was given up before its turn
+
+    def close(self) -> None:
+        """Let nobody join any more: the job is about to look at what it works on.
+
+        Whoever asks from now on may have replaced the source meanwhile, and is owed another look.
+        """
+        self.is_open = False
+
+
+@dataclass(slots=True, eq=False)
 class _Job(Generic[_RESULT]):
+    model: str | None
+    turn: Turn
     task: asyncio.Task[_RESULT]
     callers: int = 0
 
+    def serves(self, request: RemovalRequest) -> bool:
+        """Tell whether the request may share this job; without a model any will do."""
+        return self.turn.is_open and request.model in (None, self.model)
 
+
+@dataclass(slots=True)
 class Jobs(Generic[_RESULT]):
-    """Runs a job for whoever asks, as long as somebody waits for it."""
+    """Runs a job for whoever asks, as long as somebody waits for it.
 
-    def __init__(
-        self, max_jobs: int, patience_s: float, seconds_per_job: Callable[[], float]
-    ) -> None:
-        """Start with none.
+    Attributes:
+        max_jobs: How many there may be. Backfill fills half of that at most, so that live work
+            always finds room.
+        patience_s: A job that would wait longer than this for its turn is not begun; backfill not
+            even for half of that, since live work may still come in before it.
+        seconds_per_job: How long the slowest part, of which there is one, takes with each.
+    """
 
-        Args:
-            max_jobs: How many there may be. Backfill fills half of that at most, so that live work
-                always finds room.
-            patience_s: A job that would wait longer than this for its turn is not begun.
-            seconds_per_job: How long the slowest part, of which there is one, takes with each.
-        """
-        self._max_jobs: dict[Priority, int] = {"live": max_jobs, "backfill": max(1, max_jobs // 2)}
-        self._patience_s = patience_s
-        self._seconds_per_job = seconds_per_job
-        self._joinable: dict[Hashable, _Job[_RESULT]] = {}
-        self._tasks: set[asyncio.Task[_RESULT]] = set()
+    max_jobs: int
+    patience_s: float
+    seconds_per_job: Callable[[], float]
+    _last: dict[str, _Job[_RESULT]] = field(default_factory=dict)  # of each image
+    _tasks: dict[asyncio.Task[_RESULT], Priority] = field(default_factory=dict)
 
     async def run(
         self,
-        key: Hashable,
-        priority: Priority,
-        work: Callable[[], Coroutine[Any, Any, _RESULT]],
+        request: RemovalRequest,
+        work: Callable[[Turn], Coroutine[Any, Any, _RESULT]],
     ) -> _RESULT:
-        """Do `work`, or wait for the job with this key that does it already.
+        """Do `work` when its turn comes, or share the job that does what is asked for.
 
         A caller who is cancelled leaves the others alone; with the last one the job ends.
 
@@ -58,17 +89,17 @@ class Jobs(Generic[_RESULT]):
             Overloaded: there are too many jobs; nothing was begun.
             ShuttingDown: `aclose` was called meanwhile.
         """
-        job = self._joinable.get(key)
-        if job is None:
-            self._admit(priority)
-            job = self._start(key, work)
+        job = self._last.get(request.image_id)
+        if job is None or not job.serves(request):
+            self._admit(request.priority)
+            job = self._start(request, work, job)
         job.callers += 1
         try:
             await asyncio.wait([job.task])  # cancelled, it leaves the task alone
         finally:
             job.callers -= 1
             if job.callers == 0 and not job.task.done():
-                self._forget(key, job)  # so that nobody joins what is about to end
+                job.turn.close()  # so that nobody joins what is about to end
                 job.task.cancel()
                 log.info("job_abandoned")
         if job.task.cancelled():
@@ -83,8 +114,14 @@ class Jobs(Generic[_RESULT]):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _admit(self, priority: Priority) -> None:
-        wait_s = len(self._tasks) * self._seconds_per_job()
-        if len(self._tasks) >= self._max_jobs[priority] or wait_s > self._patience_s:
+        if priority == "live":  # which goes first: behind backfill it does not wait
+            ahead = sum(other == "live" for other in self._tasks.values())
+            room, patience_s = self.max_jobs, self.patience_s
+        else:
+            ahead = len(self._tasks)
+            room, patience_s = max(1, self.max_jobs // 2), self.patience_s / 2
+        wait_s = ahead * self.seconds_per_job()
+        if len(self._tasks) >= room or wait_s > patience_s:
             retry_after_s = min(max(math.ceil(wait_s), 1), _LONGEST_RETRY_AFTER_S)
             raise Overloaded(
                 f"{len(self._tasks)} images are in work already; ask again in {retry_after_s} s.",
@@ -92,21 +129,24 @@ class Jobs(Generic[_RESULT]):
             )
 
     def _start(
-        self, key: Hashable, work: Callable[[], Coroutine[Any, Any, _RESULT]]
+        self,
+        request: RemovalRequest,
+        work: Callable[[Turn], Coroutine[Any, Any, _RESULT]],
+        before: _Job[_RESULT] | None,
     ) -> _Job[_RESULT]:
-        job = _Job(asyncio.create_task(work()))
-        self._joinable[key] = job
-        self._tasks.add(job.task)
+        turn = Turn(before.turn if before else None)
+        job = _Job(request.model, turn, asyncio.create_task(work(turn)))
+        turn.task = job.task
+        self._last[request.image_id] = job
+        self._tasks[job.task] = request.priority
 
         def ended(task: asyncio.Task[_RESULT]) -> None:
-            self._tasks.discard(task)
-            self._forget(key, job)
+            turn.close()
+            self._tasks.pop(task, None)
+            if self._last.get(request.image_id) is job:
+                del self._last[request.image_id]
             if not task.cancelled():
                 task.exception()  # looked at, even if nobody waits any more
 
         job.task.add_done_callback(ended)
         return job
-
-    def _forget(self, key: Hashable, job: _Job[_RESULT]) -> None:
-        if self._joinable.get(key) is job:
-            del self._joinable[key]

@@ -1,63 +1,92 @@
-"""The journey of one image, the same under every entry; and what it asks of its neighbours."""
+"""The journey of one image, the same under every entry; and what it asks of its neighbours.
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+Other processes may work on the same image, its source may be replaced, and each may be slow or die
+between any two steps. So whoever writes says what they have seen: the cut-out is stored only in the
+place of the one that lay there, the row is changed only if nobody has changed it since. Both are
+looked at *before* the source, so what was written after a newer source came is never overwritten by
+work on an older one. Whoever finds that somebody else was first goes round again.
+"""
 
-import numpy as np
-from anyio import CapacityLimiter, fail_after, to_thread
-from numpy.typing import NDArray
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
 
-from webhook.budget import Budget
+from anyio import fail_after
+
 from webhook.domain import (
     ModelIdentity,
     Priority,
     Recipe,
     RemovalRequest,
     RemovalResult,
+    RowState,
     SourceObject,
+    StandingCutout,
     certificate,
     certified_result,
     target_key,
 )
-from webhook.errors import DeadlineExceeded, ImageRejected, RemovalError, RowNotFound, ServiceFault
-from webhook.imaging import SourceImage, decode, probe, render_cutout
-from webhook.jobs import Jobs
-from webhook.telemetry import CERTIFICATE_HITS, CUTOUT_BYTES, SOURCE_BYTES, StageClock, log
+from webhook.errors import (
+    DeadlineExceeded,
+    ImageRejected,
+    ModelNotAllowed,
+    RemovalError,
+    RowNotFound,
+    ServiceFault,
+    Superseded,
+)
+from webhook.imaging import Cutout
+from webhook.jobs import Jobs, Turn
+from webhook.telemetry import CERTIFICATE_HITS, CUTOUT_BYTES, StageClock, log
 
-_RETURN = TypeVar("_RETURN")
+MAX_ROUNDS = 8
+"""How often a job looks again after somebody else was first; then its caller is to ask again."""
 
 
 class ObjectStore(Protocol):
     """Where sources and cut-outs lie."""
 
+    @property
+    def keeps_conditions(self) -> bool:
+        """Whether `store` refuses what it must; not every S3 server does."""
+
     async def find(self, image_id: str) -> SourceObject:
         """Return the source object of an id."""
 
-    async def certificate(self, key: str) -> Mapping[str, str] | None:
-        """Return the certificate of a cut-out, if it is there."""
+    async def look(self, key: str) -> StandingCutout | None:
+        """Return what is to be known of the cut-out that lies there, if there is one."""
 
-    async def fetch(self, source: SourceObject) -> bytes:
-        """Return the bytes of a source."""
+    async def store(
+        self, key: str, png: bytes, certificate: Mapping[str, str], replaces: str | None
+    ) -> str:
+        """Write a cut-out in the place of the one with this ETag, or of none; return its own.
 
-    async def store(self, key: str, png: bytes, certificate: Mapping[str, str]) -> None:
-        """Write a cut-out with its certificate."""
+        Raises:
+            Superseded: another one lies there by now.
+        """
+
+    async def remove(self, key: str, etag: str) -> None:
+        """Remove a cut-out, if it is still the one with this ETag."""
+
+    async def remove_all(self, prefix: str) -> int:
+        """Remove every object below a prefix that ends with "/"; return how many there were."""
 
 
-class Segmenter(Protocol):
-    """Who predicts mattes."""
+class Models(Protocol):
+    """Which models there are."""
 
     def identify(self, model: str | None) -> ModelIdentity:
-        """Return the model that a request asks for."""
+        """Return the model that a request asks for; raises ModelNotAllowed."""
 
-    def prepare(self, image: NDArray[np.uint8], model: ModelIdentity) -> Any:
-        """Make what `segment` takes of uint8 RGB or RGBA (H, W, 3 or 4); runs in a thread."""
 
-    async def segment(
-        self, prepared: Any, model: ModelIdentity, priority: Priority
-    ) -> NDArray[np.float32]:
-        """Predict the alpha matte, float32 (h, w) in [0, 1]."""
+class Cutter(Protocol):
+    """Who makes cut-outs."""
+
+    def cut_out(
+        self, source: SourceObject, model: ModelIdentity, priority: Priority, clock: StageClock
+    ) -> AbstractAsyncContextManager[Cutout]:
+        """Make a cut-out; its memory is accounted for while the caller works on it."""
 
 
 class Rows(Protocol):
@@ -66,11 +95,14 @@ class Rows(Protocol):
     async def find_visible(self, image_id: str, session_variables: Mapping[str, str]) -> str:
         """Return the row's own id if the caller may see it."""
 
-    async def record_done(self, result: RemovalResult) -> None:
-        """Write a result to its row."""
+    async def look(self, image_id: str) -> RowState:
+        """Return what is to be known of a row; raises RowNotFound."""
 
-    async def record_failed(self, image_id: str, error: RemovalError) -> None:
-        """Write a failure to the row."""
+    async def record_done(self, row: RowState, result: RemovalResult) -> None:
+        """Write a result to its row; raises Superseded if the row has changed since."""
+
+    async def record_failed(self, row: RowState, error: RemovalError) -> None:
+        """Write a failure to the row; raises as `record_done`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,71 +111,111 @@ class Service:
 
     Attributes:
         store: S3.
-        segmenter: The models.
+        models: The models that may be asked for.
+        cutter: Makes cut-outs by them.
         rows: The table, through Hasura.
         jobs: The jobs in work.
-        source_bytes: Budget of the bytes of all sources in work.
-        pixels: Budget of the pixels of all images in work.
-        decoders: Limits the threads that make the device's input.
-        renderers: Limits the threads that work on its output; apart, so that what feeds the device
-            does not wait behind what has left it.
         target_prefix: Where the cut-outs go.
-        max_pixels: Of one image.
         job_timeout_s: Deadline of one job.
     """
 
     store: ObjectStore
-    segmenter: Segmenter
+    models: Models
+    cutter: Cutter
     rows: Rows
     jobs: Jobs[RemovalResult]
-    source_bytes: Budget
-    pixels: Budget
-    decoders: CapacityLimiter
-    renderers: CapacityLimiter
     target_prefix: str
-    max_pixels: int
     job_timeout_s: float
 
 
 async def remove_background(request: RemovalRequest, service: Service) -> RemovalResult:
     """Do one job: source, matte, cut-out, row.
 
-    The PNG is written before the row, and both follow from the id alone: a repeat after a crash
-    in between makes the row true. If the cut-out of this very source lies there already, that is
-    all a repeat does. Who asks for what is in work already shares that job; a job that everybody
-    who asked has left is cancelled.
+    The result is of the source as it lay there when the request came, or of a newer one. If a
+    cut-out of that source lies there already, only the row is written; a request that names no
+    model is content with any model that is served. Who asks for what is in work already shares
+    that job; a job that everybody who asked has left is cancelled.
 
     Raises:
         Overloaded: there are too many jobs already; nothing was begun.
         ImageRejected: the image is hopeless; the row says so.
+        RowNotFound: there is no such row (any more); no cut-out of this job is left.
         RemovalError: any other of webhook/errors.py; the row is as it was.
     """
-    recipe = Recipe(service.segmenter.identify(request.model))
-    return await service.jobs.run(
-        (request.image_id, recipe),
-        request.priority,
-        lambda: _in_time(request, recipe, service),
-    )
+    service.models.identify(request.model)  # a wrong model costs nothing
+    return await service.jobs.run(request, lambda turn: _in_time(request, turn, service))
 
 
-async def _in_time(request: RemovalRequest, recipe: Recipe, service: Service) -> RemovalResult:
+async def give_up(
+    request: RemovalRequest, error: RemovalError, service: Service
+) -> RemovalResult | None:
+    """Write down that nobody will try again.
+
+    Args:
+        request: What was asked for.
+        error: Why the last try failed; if that try had looked at the row, nobody may have written
+            it since.
+        service: What it needs.
+
+    Returns:
+        None: the row tells the failure. A result, if the try did not come so far as to see that a
+        good cut-out lies there: the row tells that.
+
+    Raises:
+        Superseded: others have written since; only another try can tell what is true now.
+        RowNotFound: there is no row to write to.
+        RemovalError: it could not be written down.
+    """
+    if error.lock_version is not None:
+        row = RowState(request.image_id, error.lock_version)
+        await service.rows.record_failed(row, error)
+        return None
+    row = await service.rows.look(request.image_id)
+    good = await _good_already(request, service)
+    if good is None:
+        await service.rows.record_failed(row, error)
+    else:
+        await service.rows.record_done(row, good)
+    return good
+
+
+async def remove_cutouts(image_id: str, service: Service) -> None:
+    """Remove all that was made of an image whose row is gone; if it is there again, nothing.
+
+    Raises:
+        RemovalError: it could not be told, or not be removed; another try may.
+    """
+    try:
+        await service.rows.look(image_id)
+    except RowNotFound:
+        folder = target_key(service.target_prefix, image_id).rpartition("/")[0]
+        count = await service.store.remove_all(f"{folder}/")
+        log.info("cutouts_removed", image_id=image_id, count=count)
+
+
+async def _good_already(request: RemovalRequest, service: Service) -> RemovalResult | None:
+    """Return the result of the cut-out that lies there, if it is good; None if S3 can't tell."""
+    try:
+        standing = await service.store.look(target_key(service.target_prefix, request.image_id))
+        source = await service.store.find(request.image_id)
+    except RemovalError:
+        return None
+    return _vouched_for(request, standing, source, service)
+
+
+async def _in_time(request: RemovalRequest, turn: Turn, service: Service) -> RemovalResult:
     clock = StageClock()
-    with _told_if_unfinished(request, recipe, clock):
+    with _told_if_unfinished(request, clock):
         try:
             with fail_after(service.job_timeout_s):
-                return await _remove_background(request, recipe, service, clock)
+                await turn.comes()
+                return await _until_first(request, turn, service, clock)
         except TimeoutError as exc:
             raise DeadlineExceeded(f"Not done after {service.job_timeout_s:g} s.") from exc
-        except ImageRejected as error:
-            with clock.stage("record"):
-                await record_failure(request.image_id, error, service)
-            raise
 
 
 @contextmanager
-def _told_if_unfinished(
-    request: RemovalRequest, recipe: Recipe, clock: StageClock
-) -> Iterator[None]:
+def _told_if_unfinished(request: RemovalRequest, clock: StageClock) -> Iterator[None]:
     """Log how far a job came that made no cut-out; why is logged with each answer."""
     try:
         yield
@@ -155,100 +227,174 @@ def _told_if_unfinished(
         log.info(
             "removal_unfinished",
             image_id=request.image_id,
-            model=recipe.model.name,
+            model=request.model,
             code=code,
             **clock.fields(),
         )
         raise
 
 
-async def _remove_background(
-    request: RemovalRequest, recipe: Recipe, service: Service, clock: StageClock
+async def _until_first(
+    request: RemovalRequest, turn: Turn, service: Service, clock: StageClock
 ) -> RemovalResult:
-    key = target_key(service.target_prefix, request.image_id)
-    with clock.stage("find"):
-        source = await service.store.find(request.image_id)
-    with clock.stage("check"):
-        found = await service.store.certificate(key)
-    result, png_bytes = certified_result(request, key, found, source, recipe), None
-    if result is None:
-        result, png_bytes = await _make_cutout(request, key, source, recipe, service, clock)
-    else:
-        CERTIFICATE_HITS.inc()
-    with clock.stage("record"):
-        await service.rows.record_done(result)
-    log.info(
-        "removal_finished",
-        image_id=result.image_id,
-        key=result.key,
-        model=recipe.model.name,
-        width=result.width,
-        height=result.height,
-        coverage=round(result.coverage, 4),
-        certificate_hit=png_bytes is None,
-        source_bytes=source.size_bytes,
-        png_bytes=png_bytes,
-        **clock.fields(),
-    )
-    return result
+    """Go round until nobody else was first, or too often."""
+    journey = _Journey(request, turn, service, clock)
+    for _ in range(MAX_ROUNDS):
+        try:
+            return await journey.go_round()
+        except Superseded as reason:
+            log.info("round_again", reason=str(reason))
+        except RowNotFound:
+            await journey.leave_nothing_behind()
+            raise
+    raise _contended()
 
 
-async def _make_cutout(
-    request: RemovalRequest,
-    key: str,
-    source: SourceObject,
-    recipe: Recipe,
-    service: Service,
-    clock: StageClock,
-) -> tuple[RemovalResult, int]:
-    async with service.source_bytes.share(source.size_bytes, request.priority):
-        with clock.stage("fetch"):
-            data = await service.store.fetch(source)
-        SOURCE_BYTES.inc(len(data))
-        with clock.stage("probe"):
-            pixels = await _in_thread(service.decoders, probe, data, service.max_pixels)
-        async with service.pixels.share(pixels, request.priority):
-            with clock.stage("decode"):
-                image, prepared = await _in_thread(
-                    service.decoders, _decode_and_prepare, data, recipe, service
-                )
-            del data
-            with clock.stage("segment"):
-                alpha = await service.segmenter.segment(prepared, recipe.model, request.priority)
-            with clock.stage("render"):
-                cutout = await _in_thread(service.renderers, render_cutout, image, alpha)
-            del image
+def _contended() -> Superseded:
+    return Superseded("Others keep working on this image at the same time; ask again.")
+
+
+@dataclass(slots=True)
+class _Journey:
+    """One job's rounds.
+
+    Attributes:
+        request: What is asked for.
+        turn: The job's place among those of its image.
+        service: What it needs.
+        clock: Times its stages.
+        stored: ETag of the cut-out that it has stored last, if it has.
+        stored_for: The source of that.
+    """
+
+    request: RemovalRequest
+    turn: Turn
+    service: Service
+    clock: StageClock
+    stored: str | None = None
+    stored_for: SourceObject | None = None
+
+    @property
+    def key(self) -> str:
+        """Where the cut-out goes."""
+        return target_key(self.service.target_prefix, self.request.image_id)
+
+    async def go_round(self) -> RemovalResult:
+        """Look, make what is missing, write it down.
+
+        Raises:
+            Superseded: somebody else wrote first: what was seen is no longer so.
+            RemovalError: any other, as `remove_background`.
+        """
+        service, clock = self.service, self.clock
+        # In this order: whoever overwrites what is seen here changes what was seen before it.
+        with clock.stage("look"):
+            row = await service.rows.look(self.request.image_id)
+        try:
+            return await self._go_round_from(row)
+        except RemovalError as error:
+            error.lock_version, error.row_created_at = row.lock_version, row.created_at
+            raise
+
+    async def _go_round_from(self, row: RowState) -> RemovalResult:
+        service, clock = self.service, self.clock
+        with clock.stage("check"):
+            standing = await service.store.look(self.key)
+        self.turn.close()
+        try:
+            with clock.stage("find"):
+                source = await service.store.find(self.request.image_id)
+            result = _vouched_for(self._wish(source), standing, source, service)
+            is_hit = result is not None
+            if result is None:
+                result = await self._make(source, standing)
+        except ImageRejected as verdict:
+            with clock.stage("record"):
+                await service.rows.record_failed(row, verdict)
+            raise
+        with clock.stage("record"):
+            await service.rows.record_done(row, result)
+        if is_hit:
+            CERTIFICATE_HITS.inc()
+        if not service.store.keeps_conditions:
+            await self._look_back(result)
+        self._tell(result, source, is_hit)
+        return result
+
+    async def leave_nothing_behind(self) -> None:
+        """Remove the cut-out that this job has stored, as its row is gone."""
+        if self.stored is None:
+            return
+        try:
+            await self.service.store.remove(self.key, self.stored)
+        except RemovalError as error:
+            log.warning("cutout_left_behind", key=self.key, reason=str(error))
+
+    async def _make(self, source: SourceObject, standing: StandingCutout | None) -> RemovalResult:
+        service, request = self.service, self.request
+        recipe = Recipe(service.models.identify(request.model))
+        making = service.cutter.cut_out(source, recipe.model, request.priority, self.clock)
+        async with making as cutout:
             result = RemovalResult(
                 image_id=request.image_id,
-                key=key,
+                key=self.key,
                 model=recipe.model.name,
                 width=cutout.width,
                 height=cutout.height,
                 coverage=cutout.coverage,
             )
-            with clock.stage("store"):  # within the budgets, or a slow S3 would pile up PNGs
-                await service.store.store(key, cutout.png, certificate(source, recipe, result))
+            written = certificate(source, recipe, result)
+            with self.clock.stage("store"):
+                self.stored = await service.store.store(
+                    self.key, cutout.png, written, standing.etag if standing else None
+                )
             CUTOUT_BYTES.inc(len(cutout.png))
-    return result, len(cutout.png)
+        self.stored_for = source
+        return replace(result, etag=self.stored)
+
+    def _wish(self, source: SourceObject) -> RemovalRequest:
+        """Return what is left to ask for.
+
+        Once this job's own cut-out was stored, another one of the same source may take its place,
+        by whoever asks for another model: then the row follows what lies there.
+        """
+        return replace(self.request, model=None) if source == self.stored_for else self.request
+
+    async def _look_back(self, result: RemovalResult) -> None:
+        """Look whether an S3 that keeps no conditions has let somebody overwrite this meanwhile."""
+        standing = await self.service.store.look(result.key)
+        source = await self.service.store.find(self.request.image_id)
+        good = _vouched_for(self._wish(source), standing, source, self.service)
+        if good is None or good.etag != result.etag:
+            raise Superseded("Another cut-out was stored meanwhile.")
+
+    def _tell(self, result: RemovalResult, source: SourceObject, is_hit: bool) -> None:
+        log.info(
+            "removal_finished",
+            image_id=result.image_id,
+            key=result.key,
+            model=result.model,
+            width=result.width,
+            height=result.height,
+            coverage=round(result.coverage, 4),
+            certificate_hit=is_hit,
+            source_bytes=source.size_bytes,
+            **self.clock.fields(),
+        )
 
 
-async def record_failure(image_id: str, error: RemovalError, service: Service) -> None:
-    """Write a failure to the row, if there is a row to write to.
-
-    Raises:
-        WritebackUnavailable: the row must be written later: the caller is to ask again.
-    """
+def _vouched_for(
+    request: RemovalRequest,
+    standing: StandingCutout | None,
+    source: SourceObject,
+    service: Service,
+) -> RemovalResult | None:
+    """Return the result that lies there already, if it is what the request asks for."""
+    if standing is None:
+        return None
+    key = target_key(service.target_prefix, request.image_id)
     try:
-        await service.rows.record_failed(image_id, error)
-    except (RowNotFound, ServiceFault) as unrecorded:
-        # No retry would mend either, and the failure itself is the answer.
-        log.warning("failure_not_recorded", image_id=image_id, reason=str(unrecorded))
-
-
-def _decode_and_prepare(data: bytes, recipe: Recipe, service: Service) -> tuple[SourceImage, Any]:
-    image = decode(data, service.max_pixels)
-    return image, service.segmenter.prepare(image.rgba, recipe.model)
-
-
-async def _in_thread(limiter: CapacityLimiter, step: Callable[..., _RETURN], *args: Any) -> _RETURN:
-    return await to_thread.run_sync(step, *args, limiter=limiter)
+        model = service.models.identify(request.model or standing.certificate.get("model"))
+    except ModelNotAllowed:  # it is no longer served
+        return None
+    return certified_result(request.image_id, key, standing, source, Recipe(model))

@@ -231,6 +231,11 @@ class Settings(RowSettings):
         gt=0,
         description="How long the deliveries of an event ride out an outage, in seconds",
     )
+    upload_timeout_s: float = Field(
+        default=900.0,
+        gt=0,
+        description="How long the file of a new row may take to arrive in S3, in seconds",
+    )
     host: str = Field(default="0.0.0.0", description="Address to listen on")
     port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on")
 

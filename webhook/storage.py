@@ -2,24 +2,26 @@
 
 import io
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Set
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import boto3
 import botocore.exceptions as boto_errors
-from anyio import CapacityLimiter, fail_after, to_thread
+from anyio import CapacityLimiter, fail_after
 from botocore.config import Config
 
-from webhook.domain import IMAGE_FORMATS, SourceObject, check_image_id
+from webhook.domain import IMAGE_FORMATS, SourceObject, StandingCutout, check_image_id
 from webhook.errors import (
     ImageTooLarge,
     SourceNotFound,
     StorageRejected,
     StorageUnavailable,
+    Superseded,
 )
 from webhook.telemetry import log
+from webhook.threads import run_in_thread
 from webhook.tracing import span
 
 if TYPE_CHECKING:
@@ -37,6 +39,11 @@ _TRANSIENT_CODES = frozenset(
         "ThrottlingException",
     }
 )
+_CONDITION_FAILED = frozenset(
+    # The last: what a condition names is not there any more.
+    {"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchKey", "404"}
+)
+_NO_CONDITIONS = frozenset({"NotImplemented", "501"})
 _END_OF_ID = re.compile(r"[./]")
 _AFTER_SLASH = chr(ord("/") + 1)
 _CONNECTIONS = 32
@@ -61,6 +68,8 @@ class S3Storage:
         self._source_prefix = source_prefix
         self._max_source_bytes = max_source_bytes
         self._limiter = CapacityLimiter(_CONNECTIONS)
+        self._keeps_conditions = True
+        self._conditions_tried = False
 
     async def find(self, image_id: str) -> SourceObject:
         """Return the newest of the objects that may be the source of this id.
@@ -74,7 +83,7 @@ class S3Storage:
             StorageUnavailable, StorageRejected: S3 could not be asked.
         """
         base = self._source_prefix + check_image_id(image_id)
-        candidates = await self._in_thread("ListObjectsV2", self._list_candidates, base)
+        candidates = await self._call("ListObjectsV2", self._list_candidates, base)
         if not candidates:
             raise SourceNotFound(f"There is no source object for this id (looked for {base}).")
         newest = _newest(candidates)
@@ -102,17 +111,27 @@ class S3Storage:
                 candidates[image_id].append(item)
         return {image_id: _newest(found) for image_id, found in candidates.items() if found}
 
-    async def keys_of(self, prefix: str, image_ids: Collection[str]) -> Set[str]:
-        """Return the keys below `prefix` that belong to one of many ids; walks as `find_all`."""
-        return {item["Key"] async for _, item in self._walk(prefix, image_ids)}
+    async def etags_of(self, prefix: str, image_ids: Collection[str]) -> Mapping[str, str]:
+        """Return the keys below `prefix` that belong to one of many ids, each with its ETag.
 
-    async def certificate(self, key: str) -> Mapping[str, str] | None:
-        """Return the certificate that the object `key` carries; None if there is no object.
+        It walks as `find_all`, and raises as that does.
+        """
+        return {
+            item["Key"]: _plain(item["ETag"]) async for _, item in self._walk(prefix, image_ids)
+        }
+
+    @property
+    def keeps_conditions(self) -> bool:
+        """Whether this S3 refuses a PUT whose condition does not hold; true until it fails to."""
+        return self._keeps_conditions
+
+    async def look(self, key: str) -> StandingCutout | None:
+        """Return ETag and certificate of the cut-out `key`; None if there is no object.
 
         Raises:
             StorageUnavailable, StorageRejected: S3 could not be asked.
         """
-        return await self._in_thread("HeadObject", self._head, key)
+        return await self._call("HeadObject", self._head, key)
 
     async def fetch(self, source: SourceObject) -> bytes:
         """Return the bytes of the source as it was when it was found.
@@ -121,18 +140,53 @@ class S3Storage:
             SourceNotFound: it is gone by now.
             StorageUnavailable, StorageRejected: S3 did not give it, or it just changed.
         """
-        with _waiting() as given_up:
-            return await self._in_thread("GetObject", self._get, source, given_up)
+        return await self._call("GetObject", self._get, source)
 
-    async def store(self, key: str, png: bytes, certificate: Mapping[str, str]) -> None:
+    async def store(
+        self, key: str, png: bytes, certificate: Mapping[str, str], replaces: str | None
+    ) -> str:
         """Write a PNG, at once visible as a whole, with its certificate as metadata.
 
+        Args:
+            key: Where to.
+            png: The cut-out.
+            certificate: What it was made from, ASCII.
+            replaces: ETag of the object that lies there; None: there is none.
+
+        Returns:
+            The ETag of what was written.
+
         Raises:
+            Superseded: something else lies there by now; nothing was written.
             StorageUnavailable, StorageRejected: S3 did not take it.
         """
-        with _waiting() as given_up:
-            upload = _Upload(png, given_up)
-            await self._in_thread("PutObject", self._put, key, upload, certificate)
+        return await self._call("PutObject", self._put, key, png, certificate, replaces)
+
+    async def remove(self, key: str, etag: str) -> None:
+        """Delete the object `key`, if it is still the one with this ETag.
+
+        Raises:
+            StorageUnavailable, StorageRejected: S3 could not be asked, or does not let us.
+        """
+        standing = await self.look(key)
+        if standing is not None and standing.etag == etag:
+            await self._call("DeleteObject", self._delete, key)
+
+    async def remove_all(self, prefix: str) -> int:
+        """Delete every object below `prefix`, which ends with "/"; return how many there were.
+
+        Raises:
+            StorageUnavailable, StorageRejected: S3 could not be asked, or does not let us.
+        """
+        count, start, more = 0, "", True
+        while more:
+            page = await self._call("ListObjectsV2", self._list_page, prefix, start)
+            for item in page.get("Contents", ()):
+                start = item["Key"]
+                await self._call("DeleteObject", self._delete, start)
+                count += 1
+            more = page["IsTruncated"]
+        return count
 
     async def _walk(
         self, prefix: str, image_ids: Collection[str]
@@ -142,7 +196,7 @@ class S3Storage:
         end = prefix + max(image_ids) + _AFTER_SLASH
         more = True
         while more:
-            page = await self._in_thread("ListObjectsV2", self._list_page, prefix, start)
+            page = await self._call("ListObjectsV2", self._list_page, prefix, start)
             for item in page.get("Contents", ()):
                 start = item["Key"]
                 if start >= end:
@@ -152,17 +206,22 @@ class S3Storage:
                     yield image_id, item
             more = page["IsTruncated"]
 
-    def _list_page(self, prefix: str, start: str) -> "ListObjectsV2OutputTypeDef":
-        return self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=start)
+    def _list_page(self, given_up: Event, prefix: str, start: str) -> "ListObjectsV2OutputTypeDef":
+        _stop_if(given_up)
+        page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=start)
+        last = max((item["Key"] for item in page.get("Contents", ())), default=start)
+        if page["IsTruncated"] and last <= start:
+            raise StorageUnavailable("S3 says that its listing goes on, but it does not.")
+        return page
 
-    def _list_candidates(self, base: str) -> "list[ObjectTypeDef]":
+    def _list_candidates(self, given_up: Event, base: str) -> "list[ObjectTypeDef]":
         """List in key order, so that `ogs/12` stops before it walks through `ogs/123…`."""
         after_folder = base + _AFTER_SLASH
         candidates: list[ObjectTypeDef] = []
         start = base[:-1]  # a listing begins behind the key that is named
         more = True
         while more:
-            page = self._list_page(base, start)
+            page = self._list_page(given_up, base, start)
             for item in page.get("Contents", ()):
                 start = item["Key"]
                 if start >= after_folder:
@@ -172,15 +231,16 @@ class S3Storage:
             more = page["IsTruncated"]
         return candidates
 
-    def _head(self, key: str) -> Mapping[str, str] | None:
+    def _head(self, given_up: Event, key: str) -> StandingCutout | None:
         try:
-            return self._client.head_object(Bucket=self._bucket, Key=key)["Metadata"]
+            head = self._client.head_object(Bucket=self._bucket, Key=key)
+            return StandingCutout(_plain(head["ETag"]), head["Metadata"])
         except boto_errors.ClientError as exc:
             if exc.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
                 return None
             raise
 
-    def _get(self, source: SourceObject, given_up: Event) -> bytes:
+    def _get(self, given_up: Event, source: SourceObject) -> bytes:
         try:
             answer = self._client.get_object(
                 Bucket=self._bucket, Key=source.key, IfMatch=f'"{source.etag}"'
@@ -200,42 +260,78 @@ class S3Storage:
             )
         return bytes(data)
 
-    def _put(self, key: str, upload: "_Upload", certificate: Mapping[str, str]) -> None:
-        self._client.put_object(
-            Bucket=self._bucket,
-            Key=key,
-            Body=upload,
-            ContentType="image/png",
-            Metadata=certificate,
-        )
+    def _put(
+        self,
+        given_up: Event,
+        key: str,
+        png: bytes,
+        certificate: Mapping[str, str],
+        replaces: str | None,
+    ) -> str:
+        def put(**condition: Any) -> str:
+            return _plain(
+                self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=_Upload(png, given_up),
+                    ContentType="image/png",
+                    Metadata=certificate,
+                    **condition,
+                )["ETag"]
+            )
 
-    async def _in_thread(self, operation: str, call: Callable[..., _RETURN], *args: Any) -> _RETURN:
+        if not self._keeps_conditions:
+            return put()
+        condition = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": f'"{replaces}"'}
+        try:
+            etag = put(**condition)
+        except boto_errors.ClientError as exc:
+            code = exc.response.get("Error", {}).get("Code")
+            if code in _CONDITION_FAILED:
+                raise Superseded("Another cut-out was stored meanwhile.") from exc
+            if code not in _NO_CONDITIONS:
+                raise
+            self._forgo_conditions(f"it answers {code}")
+            return put()
+        self._try_conditions(put)
+        return etag
+
+    def _try_conditions(self, put: Callable[..., str]) -> None:
+        """Once in a process: put the same again, on a condition that can't hold."""
+        if self._conditions_tried:
+            return
+        self._conditions_tried = True
+        try:
+            put(IfNoneMatch="*")
+        except boto_errors.ClientError:
+            return
+        self._forgo_conditions("it ignores them")
+
+    def _forgo_conditions(self, why: str) -> None:
+        self._keeps_conditions = False
+        log.warning("s3_keeps_no_conditions", note=f"{why}: each job looks once more at its end")
+
+    def _delete(self, given_up: Event, key: str) -> None:
+        self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    async def _call(self, operation: str, call: Callable[..., _RETURN], *args: Any) -> _RETURN:
+        """Make a call in a thread, which learns by an event when nobody waits for it any more.
+
+        The timeouts of a socket see silence only: at a few bytes a second, or page after page, a
+        thread would go on for hours.
+        """
+        given_up = Event()
         try:
             with (
                 span(f"S3 {operation}", "client", **{"aws.s3.bucket": self._bucket}),
                 botocore_errors(),
                 fail_after(CALL_TIMEOUT_S),
             ):
-                # A call past the job's deadline is left to end by itself: nothing depends on it.
-                return await to_thread.run_sync(
-                    call, *args, limiter=self._limiter, abandon_on_cancel=True
-                )
+                return await run_in_thread(self._limiter, call, given_up, *args)
         except TimeoutError as exc:
             raise StorageUnavailable(f"S3 took longer than {CALL_TIMEOUT_S} s.") from exc
-
-
-@contextmanager
-def _waiting() -> Iterator[Event]:
-    """Let the thread of a call know when nobody waits for it any more.
-
-    The timeouts of a socket see silence only: at a few bytes a second a thread would go on for
-    hours.
-    """
-    given_up = Event()
-    try:
-        yield given_up
-    finally:
-        given_up.set()
+        finally:
+            given_up.set()
 
 
 def _stop_if(given_up: Event) -> None:
@@ -265,7 +361,11 @@ def _names_a_source(rest: str) -> bool:
 
 def _newest(candidates: "list[ObjectTypeDef]") -> SourceObject:
     newest = max(candidates, key=lambda item: (item["LastModified"], item["Key"]))
-    return SourceObject(newest["Key"], newest["ETag"].strip('"'), newest["Size"])
+    return SourceObject(newest["Key"], _plain(newest["ETag"]), newest["Size"])
+
+
+def _plain(etag: str) -> str:
+    return etag.strip('"')
 
 
 def open_client() -> "S3Client":

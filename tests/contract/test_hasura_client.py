@@ -17,18 +17,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from webhook.domain import ImageRow, RemovalResult
+from webhook.domain import ImageRow, RemovalResult, RowState
 from webhook.errors import (
     InvalidPayload,
     RemovalError,
     RowNotFound,
+    Superseded,
     UnsupportedImage,
     WritebackRejected,
     WritebackUnavailable,
 )
 from webhook.hasura.client import ROLE, HasuraClient, open_hasura
 
-RESULT = RemovalResult("12", "img/12/trans.png", "embedded", 640, 480, 0.25)
+CREATED_AT = "2026-01-02T03:04:05+00:00"
+ROW = RowState("12", 7, datetime.fromisoformat(CREATED_AT))
+RESULT = RemovalResult("12", "img/12/trans.png", "embedded", 640, 480, 0.25, "e1")
+NOT_THIS_ROW: list[Any] = [None, [None], [{}], [{"id": "13"}]]
+WRITTEN = {"data": {"written": {"returning": [{"id": "12"}]}}}
 USER = {"x-hasura-role": "user", "x-hasura-user-id": "u1"}
 
 
@@ -81,16 +86,18 @@ async def client(peer: Peer) -> AsyncIterator[HasuraClient]:
 
 
 async def test_a_result_is_written_as_the_narrow_role(peer: Peer, client: HasuraClient) -> None:
-    peer.says({"data": {"row": {"id": "12"}}})
-    await client.record_done(RESULT)
+    peer.says(WRITTEN)
+    await client.record_done(ROW, RESULT)
     headers, body = peer.asked[0]
     assert (headers["x-hasura-admin-secret"], headers["x-hasura-role"]) == ("admin-secret", ROLE)
     changes = body["variables"]["changes"]
-    assert body["variables"]["id"] == "12"
+    assert (body["variables"]["id"], body["variables"]["lock_version"]) == ("12", 7)
     assert changes.pop("processed_at")
     assert changes == {
+        "lock_version": 8,
         "status": "done",
         "transparent_key": "img/12/trans.png",
+        "cutout_etag": "e1",
         "width": 640,
         "height": 480,
         "coverage": 0.25,
@@ -101,21 +108,62 @@ async def test_a_result_is_written_as_the_narrow_role(peer: Peer, client: Hasura
 
 
 async def test_a_failure_is_written_with_code_and_message(peer: Peer, client: HasuraClient) -> None:
-    peer.says({"data": {"row": {"id": "12"}}})
-    await client.record_failed("12", UnsupportedImage("no image"))
+    peer.says(WRITTEN)
+    await client.record_failed(ROW, UnsupportedImage("no image"))
     changes = peer.asked[0][1]["variables"]["changes"]
     assert changes.pop("processed_at")
     assert changes == {
+        "lock_version": 8,
         "status": "failed",
         "error_code": "unsupported-image",
         "error_message": "no image",
     }
 
 
-async def test_a_null_row_is_noticed(peer: Peer, client: HasuraClient) -> None:
+async def test_a_row_that_has_changed_since_is_not_written(
+    peer: Peer, client: HasuraClient
+) -> None:
+    peer.says({"data": {"written": {"returning": []}}})
+    with pytest.raises(Superseded):
+        await client.record_done(ROW, RESULT)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(None, [], False, 7, {}),
+        *({"returning": none} for none in NOT_THIS_ROW),
+        {"returning": [{"id": "12"}, {"id": "13"}]},
+    ],
+    ids=str,
+)
+async def test_an_answer_that_does_not_tell_of_this_row_is_no_success(
+    peer: Peer, client: HasuraClient, written: Any
+) -> None:
+    peer.says({"data": {"written": written}})
+    with pytest.raises(WritebackUnavailable):
+        await client.record_done(ROW, RESULT)
+
+
+async def test_a_row_is_looked_at_as_the_narrow_role(peer: Peer, client: HasuraClient) -> None:
+    peer.says({"data": {"row": {"id": "12", "lock_version": 7, "created_at": CREATED_AT}}})
+    assert await client.look("12") == ROW
+    assert peer.asked[0][0]["x-hasura-role"] == ROLE
+
+
+async def test_a_row_that_is_gone_is_not_found(peer: Peer, client: HasuraClient) -> None:
     peer.says({"data": {"row": None}})
     with pytest.raises(RowNotFound):
-        await client.record_done(RESULT)
+        await client.look("12")
+
+
+@pytest.mark.parametrize("row", [[], False, 7, {}, {"id": "12"}, {"id": "12", "lock_version": "x"}])
+async def test_an_answer_that_is_no_row_is_an_outage(
+    peer: Peer, client: HasuraClient, row: Any
+) -> None:
+    peer.says({"data": {"row": row}})
+    with pytest.raises(WritebackUnavailable):
+        await client.look("12")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +173,7 @@ async def test_a_null_row_is_noticed(peer: Peer, client: HasuraClient) -> None:
 async def test_errors_in_a_200_are_noticed(peer: Peer, client: HasuraClient, code: str) -> None:
     peer.refuses(code, "the reason")
     with pytest.raises(WritebackRejected, match=code):
-        await client.record_done(RESULT)
+        await client.record_done(ROW, RESULT)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +202,7 @@ async def test_a_trouble_of_the_engine_itself_may_heal(
 ) -> None:
     peer.says(body)
     with pytest.raises(WritebackUnavailable):
-        await client.record_done(RESULT)
+        await client.record_done(ROW, RESULT)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +227,7 @@ async def test_answers_that_are_no_graphql(
 ) -> None:
     peer.answer = answer
     with pytest.raises(expected):
-        await client.record_done(RESULT)
+        await client.record_done(ROW, RESULT)
 
 
 async def test_an_engine_that_is_down_is_an_outage() -> None:
@@ -187,7 +235,7 @@ async def test_an_engine_that_is_down_is_an_outage() -> None:
         port = reserved.getsockname()[1]
     async with open_hasura(f"http://127.0.0.1:{port}/v1/graphql", SecretStr("x")) as client:
         with pytest.raises(WritebackUnavailable):
-            await client.record_done(RESULT)
+            await client.record_done(ROW, RESULT)
 
 
 async def test_a_look_up_runs_with_the_callers_session_alone(
@@ -231,7 +279,7 @@ async def test_the_engines_own_words_are_not_for_strangers(
 ) -> None:
     peer.refuses(code, 'no route to 10.0.0.5, column "payroll"')
     with pytest.raises((WritebackRejected, WritebackUnavailable)) as caught:
-        await client.record_done(RESULT)
+        await client.record_done(ROW, RESULT)
     assert str(caught.value) == f"GraphQL answered {code}."
 
 
@@ -240,7 +288,7 @@ async def test_an_id_that_the_table_can_not_hold_has_no_row(
 ) -> None:
     peer.refuses("data-exception", 'invalid input syntax for type uuid: "12"')
     with pytest.raises(RowNotFound):
-        await client.record_done(RESULT)
+        await client.look("12")
 
 
 async def test_any_legal_name_of_a_session_variable_is_sent_on(
@@ -281,10 +329,10 @@ async def test_a_session_can_not_replace_the_admin_secret(peer: Peer, client: Ha
 async def test_many_calls_share_the_session(peer: Peer, client: HasuraClient) -> None:
     import anyio
 
-    peer.says({"data": {"row": {"id": "12"}}})
+    peer.says(WRITTEN)
     async with anyio.create_task_group() as tasks:
         for _ in range(50):
-            tasks.start_soon(client.record_done, RESULT)
+            tasks.start_soon(client.record_done, ROW, RESULT)
     assert len(peer.asked) == 50
 
 

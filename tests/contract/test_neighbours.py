@@ -21,7 +21,7 @@ from tests.support.fakes import FakeNetwork, FakeRows, FakeSegmenter, FakeStore
 from tests.support.s3_servers import SERVERS
 from tests.support.standin_engine import ADMIN_SECRET, Engine
 from webhook.commands.local import Files
-from webhook.domain import ModelIdentity, RemovalResult
+from webhook.domain import ModelIdentity, RemovalResult, RowState, StandingCutout
 from webhook.errors import (
     ImageTooLarge,
     ModelNotAllowed,
@@ -29,16 +29,17 @@ from webhook.errors import (
     RowNotFound,
     SourceNotFound,
     StorageUnavailable,
+    Superseded,
     UnsupportedImage,
 )
 from webhook.hasura.client import HasuraClient, open_hasura
-from webhook.pipeline import ObjectStore
 from webhook.segmentation.device import Device
 from webhook.segmentation.segmenter import TorchSegmenter
 from webhook.segmentation.weights import LoadedModel
 
 MAX_SOURCE_BYTES = 1000
 KEY = "img/1/trans.png"
+BROKEN = UnsupportedImage("It is broken.")
 
 # --- where sources and cut-outs lie --------------------------------------------------------------
 
@@ -47,10 +48,10 @@ KEY = "img/1/trans.png"
 class Place:
     """An object store, and what others do to the source of the image "1" in it."""
 
-    store: ObjectStore
+    store: Any
     put: Callable[[bytes], object]
     delete: Callable[[], object]
-    keeps_certificates: bool = True
+    is_shared: bool = True
 
 
 def fake_place() -> Place:
@@ -64,7 +65,7 @@ def folder_place(folder: Path) -> Place:
     source = folder / "photo.jpg"
     jobs = [(folder / "other.jpg", folder / "other.png"), (source, folder / "cutout.png")]
     files = Files(jobs, "img/", MAX_SOURCE_BYTES)
-    return Place(files, source.write_bytes, source.unlink, keeps_certificates=False)
+    return Place(files, source.write_bytes, source.unlink, is_shared=False)
 
 
 @pytest.fixture(params=[*SERVERS, "fake", "files"])
@@ -75,6 +76,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         yield folder_place(tmp_path)
     else:
         with SERVERS[request.param](tmp_path) as server:
+            server.empty()  # moto's servers of one process share what they hold
             yield Place(
                 server.storage(max_source_bytes=MAX_SOURCE_BYTES),
                 lambda data: server.put("ogs/1", data=data),
@@ -113,12 +115,72 @@ async def test_a_source_over_the_limit_is_refused_before_it_is_read(place: Place
 
 async def test_a_cutout_has_the_certificate_that_it_was_stored_with(place: Place) -> None:
     place.put(b"an image")
-    assert await place.store.certificate(KEY) is None
+    assert await place.store.look(KEY) is None
+    etag = None
     for coverage in ("0.25", "0.75"):
         certificate = {"source-etag": "abc", "coverage": coverage}
-        await place.store.store(KEY, b"png", certificate)
-        found = await place.store.certificate(KEY)
-        assert found == (certificate if place.keeps_certificates else None)
+        etag = await place.store.store(KEY, coverage.encode(), certificate, etag)
+        found = await place.store.look(KEY)
+        assert found == (StandingCutout(etag, certificate) if place.is_shared else None)
+
+
+async def test_a_cutout_takes_the_place_of_the_one_that_was_seen_and_of_no_other(
+    place: Place,
+) -> None:
+    if not place.is_shared:
+        pytest.skip("nobody else writes here")
+    store = place.store
+    first = await store.store(KEY, b"first", {}, None)
+    for replaces in (None, "0" * 32):
+        with pytest.raises(Superseded):
+            await store.store(KEY, b"too late", {}, replaces)
+    second = await store.store(KEY, b"second", {}, first)
+    assert second != first
+    with pytest.raises(Superseded):
+        await store.store(KEY, b"too late", {}, first)
+    with pytest.raises(Superseded):  # what it would replace is not there
+        await store.store("img/2/trans.png", b"too late", {}, first)
+    standing = await store.look(KEY)
+    assert standing is not None
+    assert standing.etag == second
+    assert store.keeps_conditions
+
+
+async def test_a_cutout_is_removed_if_it_is_still_the_same(place: Place) -> None:
+    if not place.is_shared:
+        pytest.skip("there is no row that could be gone")
+    store = place.store
+    first = await store.store(KEY, b"first", {}, None)
+    second = await store.store(KEY, b"second", {}, first)
+    await store.remove(KEY, first)
+    assert await store.look(KEY) is not None
+    await store.remove(KEY, second)
+    assert await store.look(KEY) is None
+    await store.remove(KEY, second)
+
+
+async def test_all_that_was_made_of_an_image_is_removed_and_nothing_else(place: Place) -> None:
+    if not place.is_shared:
+        pytest.skip("there is no row that could be gone")
+    kept = ["img/12/trans.png", "img/1-2/trans.png"]
+    for key in (KEY, "img/1/web.webp", *kept):
+        await place.store.store(key, b"png", {}, None)
+    assert await place.store.remove_all("img/1/") == 2
+    assert await place.store.remove_all("img/1/") == 0
+    assert await place.store.look(KEY) is None
+    assert all([await place.store.look(key) for key in kept])
+
+
+async def test_the_etags_of_many_cutouts_are_those_that_a_look_gives(place: Place) -> None:
+    if not place.is_shared:
+        pytest.skip("nothing is listed here")
+    etags = {
+        f"img/{image_id}/trans.png": await place.store.store(
+            f"img/{image_id}/trans.png", image_id.encode(), {}, None
+        )
+        for image_id in ("1", "2")
+    }
+    assert await place.store.etags_of("img/", {"1", "2", "3"}) == etags
 
 
 @pytest.mark.parametrize("error", [StorageUnavailable("down"), ZeroDivisionError()], ids=repr)
@@ -129,10 +191,12 @@ async def test_the_fake_raises_its_error_whatever_it_is_asked(error: Exception) 
     for call in (
         store.find("1"),
         store.find_all({"1"}),
-        store.keys_of("img/", {"1"}),
-        store.certificate(KEY),
+        store.etags_of("img/", {"1"}),
+        store.look(KEY),
         store.fetch(source),
-        store.store(KEY, b"png", {}),
+        store.store(KEY, b"png", {}, None),
+        store.remove(KEY, "etag"),
+        store.remove_all("img/1/"),
     ):
         with pytest.raises(type(error)):
             await call
@@ -185,24 +249,38 @@ def new_row(table: Table) -> str:
 
 
 def result_of(image_id: str) -> RemovalResult:
-    return RemovalResult(image_id, f"img/{image_id}/trans.png", "halves", 40, 30, 0.5)
+    return RemovalResult(image_id, f"img/{image_id}/trans.png", "halves", 40, 30, 0.5, "e1")
 
 
 async def test_a_row_says_what_was_recorded_last(table: Table) -> None:
     image_id = new_row(table)
     assert table.status(image_id) == "pending"
-    await table.rows.record_failed(image_id, UnsupportedImage("It is broken."))
+    await table.rows.record_failed(await table.rows.look(image_id), BROKEN)
     assert table.status(image_id) == "failed"
-    await table.rows.record_done(result_of(image_id))
+    await table.rows.record_done(await table.rows.look(image_id), result_of(image_id))
     assert table.status(image_id) == "done"
 
 
-async def test_a_row_that_is_gone_is_not_written(table: Table) -> None:
+async def test_a_row_that_has_changed_since_it_was_seen_is_not_written(table: Table) -> None:
+    image_id = new_row(table)
+    seen = await table.rows.look(image_id)
+    assert await table.rows.look(image_id) == seen
+    await table.rows.record_done(seen, result_of(image_id))
+    with pytest.raises(Superseded):
+        await table.rows.record_failed(seen, BROKEN)
+    with pytest.raises(Superseded):
+        await table.rows.record_done(seen, result_of(image_id))
+    assert table.status(image_id) == "done"
+
+
+async def test_a_row_that_is_gone_is_neither_seen_nor_written(table: Table) -> None:
     image_id = str(uuid.uuid4())
     with pytest.raises(RowNotFound):
-        await table.rows.record_done(result_of(image_id))
-    with pytest.raises(RowNotFound):
-        await table.rows.record_failed(image_id, UnsupportedImage("It is broken."))
+        await table.rows.look(image_id)
+    with pytest.raises(Superseded):
+        await table.rows.record_done(RowState(image_id, 0), result_of(image_id))
+    with pytest.raises(Superseded):
+        await table.rows.record_failed(RowState(image_id, 0), BROKEN)
 
 
 def session_of(user_id: str) -> dict[str, str]:
@@ -220,19 +298,21 @@ async def test_a_row_is_visible_to_its_owner_alone(table: Table) -> None:
 
 async def test_rows_are_listed_in_the_order_of_their_ids_by_status(table: Table) -> None:
     ids = sorted(new_row(table) for _ in range(3))
-    await table.rows.record_done(result_of(ids[1]))
+    await table.rows.record_done(await table.rows.look(ids[1]), result_of(ids[1]))
 
-    async def listed(status: str | None) -> list[tuple[str, str]]:
+    async def listed(status: str | None) -> list[tuple[str, str, str | None]]:
         found = await table.rows.list_rows(
             after=None,
             created_before=datetime.now(UTC) + timedelta(minutes=1),
             status=status,
             limit=10_000,
         )
-        return [(row.image_id, row.status) for row in found if row.image_id in ids]
+        return [(row.image_id, row.status, row.cutout_etag) for row in found if row.image_id in ids]
 
-    assert await listed(None) == [(ids[0], "pending"), (ids[1], "done"), (ids[2], "pending")]
-    assert await listed("pending") == [(ids[0], "pending"), (ids[2], "pending")]
+    first, second, third = ids
+    pending = [(first, "pending", None), (third, "pending", None)]
+    assert await listed(None) == [pending[0], (second, "done", "e1"), pending[1]]
+    assert await listed("pending") == pending
 
 
 async def test_a_page_of_rows_begins_behind_an_id(table: Table) -> None:
@@ -250,8 +330,9 @@ async def test_the_fake_table_raises_its_error_whatever_it_is_asked(by_outage: b
     error: RemovalError = StorageUnavailable("down")
     calls: list[Callable[[], Any]] = [
         lambda: rows.find_visible("1", session_of("u1")),
-        lambda: rows.record_done(result_of("1")),
-        lambda: rows.record_failed("1", error),
+        lambda: rows.look("1"),
+        lambda: rows.record_done(RowState("1", 0), result_of("1")),
+        lambda: rows.record_failed(RowState("1", 0), error),
         lambda: rows.list_rows(after=None, created_before=datetime.now(UTC), status=None, limit=1),
     ]
     for call in calls:

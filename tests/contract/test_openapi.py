@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 import webhook.errors
 from webhook import __version__
-from webhook.domain import RemovalRequest
+from webhook.domain import ModelIdentity, Recipe, RemovalRequest, RemovalResult
 from webhook.errors import (
     ConfigurationError,
     InvalidPayload,
@@ -25,7 +25,14 @@ from webhook.hasura import protocol, replies
 from webhook.hasura.protocol import Delivery
 from webhook.http import app as http_app
 from webhook.http import limits as http_limits
-from webhook.http.app import ACTION_PATH, EVENT_PATH, RUNSYNC_PATH, create_app
+from webhook.http.app import (
+    ACTION_PATH,
+    BACKFILL_PATH,
+    EVENT_PATH,
+    RECIPE_PATH,
+    RUNSYNC_PATH,
+    create_app,
+)
 
 FILE = Path(__file__).parents[2] / "docs" / "openapi.yaml"
 DESCRIPTION: dict[str, Any] = yaml.safe_load(FILE.read_text("utf-8"))
@@ -57,6 +64,11 @@ STATUSES = {
     ACTION_PATH: {200, *(replies.action_failed(error).status for error in errors())},
     EVENT_PATH: event_statuses(),
     RUNSYNC_PATH: {200, *(replies.runsync_failed(error).status for error in errors())},
+    BACKFILL_PATH: {200, *(replies.action_failed(error).status for error in errors())},
+    RECIPE_PATH: {
+        200,
+        *(replies.action_failed(error).status for error in (Unauthorized(""), ShuttingDown(""))),
+    },
     "/healthz": {200},
     "/readyz": {200, 503},
     "/metrics": {200},
@@ -122,5 +134,15 @@ def test_the_limits_of_the_text_are_those_of_the_code() -> None:
 
 
 def test_every_door_with_a_secret_says_so() -> None:
-    for path in (ACTION_PATH, EVENT_PATH, RUNSYNC_PATH):
-        assert DESCRIPTION["paths"][path]["post"]["security"] == [{"webhookSecret": []}]
+    for path in (ACTION_PATH, EVENT_PATH, RUNSYNC_PATH, BACKFILL_PATH, RECIPE_PATH):
+        (operation,) = DESCRIPTION["paths"][path].values()
+        assert operation["security"] == [{"webhookSecret": []}]
+
+
+def test_what_a_backfill_is_told_is_what_is_described() -> None:
+    result = RemovalResult("12", "img/12/trans.png", "embedded", 4, 3, 0.5)
+    done = SCHEMAS["BackfillDone"]
+    assert list(replies.backfill_done(result).body) == done["required"] == list(done["properties"])
+    recipe = Recipe(ModelIdentity("embedded", "r1", "float32"))
+    told = SCHEMAS["Recipe"]
+    assert list(replies.recipe_told(recipe).body) == told["required"] == list(told["properties"])

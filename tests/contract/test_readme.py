@@ -5,8 +5,16 @@ from pathlib import Path
 from pydantic_core import PydanticUndefined
 
 import webhook.errors
-from webhook.errors import RemovalError
-from webhook.hasura.replies import concerns_row
+from webhook.errors import (
+    InvalidImageId,
+    InvalidPayload,
+    PayloadTooLarge,
+    RemovalError,
+    SourceNotFound,
+    Unauthorized,
+    UnexpectedDelivery,
+)
+from webhook.hasura.replies import USUAL_PATIENCE, concerns_row
 from webhook.models import CHECKPOINTS, MODELS
 from webhook.settings import Settings
 
@@ -45,9 +53,19 @@ def errors_of_the_code() -> list[list[str]]:
         if isinstance(item, type) and issubclass(item, RemovalError) and hasattr(item, "code"):
             meaning = (item.__doc__ or "").splitlines()[0]
             error = item("")
-            event = "24 hours" if item.transient else "6 times" if concerns_row(error) else "no"
-            found.append([f"`{item.code}`", str(item.http_status), event, meaning])
+            found.append([f"`{item.code}`", str(item.http_status), tried_again(error), meaning])
     return found
+
+
+def tried_again(error: RemovalError) -> str:
+    """Tell how long Hasura delivers an event again that fails like this."""
+    if isinstance(error, SourceNotFound):
+        return f"{USUAL_PATIENCE.upload_timeout.total_seconds() / 60:g} minutes"
+    if error.transient:
+        return f"{USUAL_PATIENCE.max_event_age.total_seconds() / 3600:g} hours"
+    not_even_read = Unauthorized | PayloadTooLarge | InvalidPayload | InvalidImageId
+    is_refused = isinstance(error, not_even_read | UnexpectedDelivery)
+    return "6 times" if is_refused or concerns_row(error) else "no"
 
 
 def test_the_settings_are_those_of_the_code() -> None:

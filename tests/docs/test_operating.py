@@ -37,6 +37,18 @@ def test_rows_that_are_older_than_the_trigger_are_done(
     assert database.row(image_ids[1])["status"] == "done"
 
 
+def test_rows_are_done_by_the_running_service(
+    terminal: Terminal, user: User, database: Database
+) -> None:
+    image_id = str(uuid.uuid4())
+    user.upload(image_id, ROCKET)
+    database.insert_without_event(image_id)
+    terminal.environment["SERVICE"] = user.stack.webhook_url
+    said = terminal.type('python -m webhook backfill --through "$SERVICE"')
+    assert "1 done, 0 failed" in said
+    assert database.row(image_id)["status"] == "done"
+
+
 def test_cutouts_of_what_has_changed_are_counted_and_made_anew(
     operator: Terminal, user: User, database: Database
 ) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shlex
 import signal
 import time
@@ -9,6 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from devstack.processes import free_port
@@ -237,3 +239,157 @@ def test_a_wrong_argument_is_refused(shell: Shell, argument: str) -> None:
     ended = shell.run(f"backfill {argument}")
     assert ended.status == 2
     assert f"argument {argument.split()[0]}: invalid" in ended.err
+
+
+# --- through a running service --------------------------------------------------------------------
+
+
+@pytest.fixture
+def through(stack: Stack, shell: Shell) -> Shell:
+    """Give the shell the secret, an address, and a model that it could not load."""
+    here = {
+        "WEBHOOK_SECRET": stack.webhook_secret,
+        "SERVICE": stack.webhook_url,
+        "HF_HOME": str(shell.folder / "no-weights"),
+    }
+    return Shell(shell.folder, {**shell.settings, **here, "MODELS": "briaai/RMBG-2.0"})
+
+
+def served(user: User, trigger: str) -> float:
+    """Return how many images the service has done for one way in."""
+    text = httpx2.get(f"{user.stack.webhook_url}/metrics").text
+    found = re.search(
+        rf'^removal_requests_total{{code="ok",trigger="{trigger}"}} (\S+)$', text, re.MULTILINE
+    )
+    return float(found[1]) if found else 0
+
+
+def test_a_running_service_does_what_a_backfill_finds(
+    through: Shell, user: User, database: Database, old_row: Callable[..., str]
+) -> None:
+    good, lost, bad = old_row(), old_row(status="done"), old_row(b"not an image")
+    before = served(user, "backfill")
+
+    ended = through.run('backfill --through "$SERVICE" --json')
+
+    assert (ended.status, ended.err) == (1, "")
+    assert {line["id"]: line["status"] for line in ended.lines} == {
+        good: "done",
+        lost: "done",
+        bad: "failed",
+    }
+    assert ended.summary["failures"] == "backfill-failures.csv"
+    assert [line[:2] for line in failures(through)[1:]] == [[bad, "unsupported-image"]]
+    assert served(user, "backfill") == before + 2
+    for image_id in (good, lost):
+        row = database.row(image_id)
+        assert (row["status"], row["model"], row["width"]) == ("done", "embedded", 640)
+
+    key = f"img/{good}/trans.png"
+    user.stack.s3.client().copy_object(
+        Bucket=user.stack.bucket,
+        Key=key,
+        CopySource={"Bucket": user.stack.bucket, "Key": key},
+        Metadata={**certificate(user, good), "model": "briaai/RMBG-2.0"},
+        MetadataDirective="REPLACE",
+    )
+    counted = through.run('backfill --through "$SERVICE" --stale --status done --dry-run --json')
+    assert counted.summary["to_do"] == {"stale": 1}
+    (through.folder / "backfill-failures.csv").unlink()
+    ended = through.run('backfill --through "$SERVICE" --stale --status done --json')
+    assert (ended.status, [line["id"] for line in ended.lines]) == (0, [good])
+    assert certificate(user, good)["model"] == "embedded"
+
+
+def test_live_requests_go_before_a_backfill_through_the_same_service(
+    through: Shell, user: User, database: Database, old_row: Callable[..., str]
+) -> None:
+    image_ids = [old_row() for _ in range(40)]
+    live = str(uuid.uuid4())
+    user.upload(live, ROCKET)
+
+    def done() -> int:
+        query = "SELECT count(*) FROM images WHERE status = 'done' AND id = ANY(%s::uuid[])"
+        return int(database.sql(query, image_ids)[0][0])
+
+    with through.running('backfill --through "$SERVICE" --json') as process:
+        while done() == 0 and process.poll() is None:
+            time.sleep(0.01)
+        database.insert_without_event(live)
+        assert user.remove_background(live)["data"]["removeBackground"]["image"]["status"] == "done"
+        assert done() < len(image_ids)
+        ended = through.end_of(process)
+    assert (ended.status, ended.summary["done"]) == (0, len(image_ids))
+
+
+@pytest.mark.parametrize(
+    ("url", "secret", "says"),
+    [
+        ("$SERVICE", "the-secret-of-another-service", "refuses WEBHOOK_SECRET"),
+        ("$ENGINE", "", "not as this version of the service does"),
+        ("$SERVICE", None, "WEBHOOK_SECRET: is not set"),
+        ("webhook:8000", "", "argument --through: invalid address"),
+        ("http://user:word@webhook", "", "argument --through: invalid address"),
+    ],
+)
+def test_what_can_not_do_the_work_is_told_before_any_of_it(
+    through: Shell,
+    user: User,
+    database: Database,
+    old_row: Callable[..., str],
+    url: str,
+    secret: str | None,
+    says: str,
+) -> None:
+    image_id = old_row()
+    given = {} if secret == "" else {"WEBHOOK_SECRET": secret or ""}
+    ended = through.run(f'backfill --through "{url}"', ENGINE=user.stack.engine_url, **given)
+    assert (ended.status, ended.out) == (2, "")
+    assert says in ended.err
+    assert database.row(image_id)["status"] == "pending"
+
+
+# --- the list of failures -------------------------------------------------------------------------
+
+
+def test_where_nothing_can_be_written_a_backfill_works_and_its_failures_are_on_stderr(
+    shell: Shell, user: User, database: Database, old_row: Callable[..., str]
+) -> None:
+    read_only = Shell(Path("/proc"), shell.settings)  # where not even root can make a file
+    good = old_row()
+    ended = read_only.run("backfill")
+    assert ended.status == 0
+    assert "failed is listed" not in ended.out
+    assert database.row(good)["status"] == "done"
+
+    bad = old_row(b"not an image")
+    ended = read_only.run("backfill")
+    assert ended.status == 1
+    assert "What failed is listed on stderr: backfill-failures.csv can't be written" in ended.out
+    *_, header, line = ended.err.splitlines()
+    assert (header, line.startswith(f"{bad},unsupported-image,")) == ("id,code,message", True)
+
+    ended = read_only.run("backfill --failures here.csv")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith("here.csv can't be written: ")
+
+
+def test_an_earlier_list_is_replaced_only_where_that_is_allowed(
+    shell: Shell, user: User, database: Database, old_row: Callable[..., str]
+) -> None:
+    bad = old_row(b"not an image")
+    earlier = shell.folder / "backfill-failures.csv"
+    earlier.write_text("of the run before\n")
+
+    ended = shell.run("backfill")
+    assert (ended.status, ended.out) == (2, "")
+    assert "backfill-failures.csv is there already" in ended.err
+    assert database.row(bad)["status"] == "pending"
+
+    assert shell.run("backfill --dry-run").status == 0
+    assert shell.run("backfill --status done").status == 2
+    assert shell.run("backfill --status done --overwrite").status == 0
+    assert earlier.read_text() == "of the run before\n"
+    assert shell.run("backfill --overwrite").status == 1
+    assert [line[:2] for line in failures(shell)] == [["id", "code"], [bad, "unsupported-image"]]
+    assert [path.name for path in shell.folder.iterdir()] == [earlier.name]

@@ -179,7 +179,12 @@ def test_the_ancestors_contract_is_served(
     database.insert_row(image_id)
     answer = post("/runsync", {"input": {"id": image_id, "model": "embedded"}})
     assert (answer.status_code, answer.json()) == (200, {"key": f"img/{image_id}/trans.png"})
-    missing = post("/runsync", {"input": {"id": str(uuid.uuid4())}})
+    without_row = str(uuid.uuid4())
+    missing = post("/runsync", {"input": {"id": without_row}})
+    assert missing.status_code == 404
+    assert "row" in missing.json()["error"]
+    database.insert_without_event(without_row)
+    missing = post("/runsync", {"input": {"id": without_row}})
     assert missing.status_code == 404
     assert "no source object" in missing.json()["error"]
 

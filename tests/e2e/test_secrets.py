@@ -21,7 +21,7 @@ PREVIOUS = "the-secret-of-last-month-1f9c"
 HUB_TOKEN = "hf_tokenThatOpensTheHub8d21"
 MISTAKEN = "a-secret-of-another-system-77aa"
 PHOTOGRAPHER = "Jane-Whose-Name-Is-In-The-EXIF"
-DOORS = ("/actions/remove-background", "/events/images", "/runsync")
+DOORS = ("/actions/remove-background", "/events/images", "/runsync", "/backfill")
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Conversation:
     def post_everywhere(self, image_id: str, secret: str) -> set[int]:
         bodies = (
             *(action_body(image_id), event_body(image_id)),
-            *({"input": {"id": image_id}}, {"secret": secret}),
+            *({"input": {"id": image_id}}, {"id": image_id}, {"secret": secret}),
         )
         return {self.post(path, body, secret).status_code for path in DOORS for body in bodies}
 
@@ -75,8 +75,6 @@ def conversation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversat
         conversation.said.append(str(database.row(image_id)))
         conversation.said.append(httpx2.get(f"{stack.webhook_url}/metrics").text)
 
-        stack.engine.stop()
-        assert {429, 503} <= conversation.post_everywhere(image_id, stack.webhook_secret)
         client = stack.s3.client()
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=stack.bucket):
             for item in page.get("Contents", ()):
@@ -85,6 +83,8 @@ def conversation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversat
         assert 500 in conversation.post_everywhere(image_id, stack.webhook_secret)
         stack.s3.process.stop()
         assert 503 in conversation.post_everywhere(image_id, stack.webhook_secret)
+        stack.engine.stop()
+        assert {429, 503} <= conversation.post_everywhere(image_id, stack.webhook_secret)
         time.sleep(0.2)
         yield conversation
 

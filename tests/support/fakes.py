@@ -6,7 +6,7 @@ tests/contract/test_neighbours.py holds each of them to what the real one does.
 import asyncio
 import hashlib
 import io
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from webhook.domain import ImageRow, ModelIdentity, Priority, RemovalResult, SourceObject
+from webhook.domain import (
+    ImageRow,
+    ModelIdentity,
+    Priority,
+    RemovalResult,
+    RowState,
+    SourceObject,
+    StandingCutout,
+)
 from webhook.errors import (
     ImageTooLarge,
     ModelNotAllowed,
@@ -24,6 +32,7 @@ from webhook.errors import (
     RowNotFound,
     SourceNotFound,
     StorageUnavailable,
+    Superseded,
 )
 
 
@@ -35,6 +44,7 @@ class FakeStore:
     stored: dict[str, tuple[bytes, Mapping[str, str]]] = field(default_factory=dict)
     error: Exception | None = None
     max_source_bytes: int = 2**20
+    keeps_conditions: bool = True
 
     async def find(self, image_id: str) -> SourceObject:
         self._fail_if_told()
@@ -49,14 +59,21 @@ class FakeStore:
         self._fail_if_told()
         return {image_id: self._source(image_id) for image_id in self.sources.keys() & image_ids}
 
-    async def keys_of(self, prefix: str, image_ids: Collection[str]) -> Set[str]:
+    async def etags_of(self, prefix: str, image_ids: Collection[str]) -> Mapping[str, str]:
         self._fail_if_told()
         ids = {key: key.removeprefix(prefix).split("/")[0] for key in self.stored}
-        return {key for key, image_id in ids.items() if image_id in image_ids}
+        return {
+            key: _etag(self.stored[key][0])
+            for key, image_id in ids.items()
+            if image_id in image_ids
+        }
 
-    async def certificate(self, key: str) -> Mapping[str, str] | None:
+    async def look(self, key: str) -> StandingCutout | None:
         self._fail_if_told()
-        return self.stored[key][1] if key in self.stored else None
+        if key not in self.stored:
+            return None
+        png, certificate = self.stored[key]
+        return StandingCutout(_etag(png), certificate)
 
     async def fetch(self, source: SourceObject) -> bytes:
         self._fail_if_told()
@@ -67,17 +84,39 @@ class FakeStore:
             raise StorageUnavailable("The source object changed while it was read.")
         return self.sources[image_id]
 
-    async def store(self, key: str, png: bytes, certificate: Mapping[str, str]) -> None:
+    async def store(
+        self, key: str, png: bytes, certificate: Mapping[str, str], replaces: str | None
+    ) -> str:
         self._fail_if_told()
+        lies_there = _etag(self.stored[key][0]) if key in self.stored else None
+        if self.keeps_conditions and lies_there != replaces:
+            raise Superseded("Another cut-out was stored meanwhile.")
         self.stored[key] = (png, certificate)
+        return _etag(png)
+
+    async def remove(self, key: str, etag: str) -> None:
+        self._fail_if_told()
+        if key in self.stored and _etag(self.stored[key][0]) == etag:
+            del self.stored[key]
+
+    async def remove_all(self, prefix: str) -> int:
+        self._fail_if_told()
+        keys = [key for key in self.stored if key.startswith(prefix)]
+        for key in keys:
+            del self.stored[key]
+        return len(keys)
 
     def _source(self, image_id: str) -> SourceObject:
         data = self.sources[image_id]
-        return SourceObject(f"ogs/{image_id}", hashlib.md5(data).hexdigest(), len(data))
+        return SourceObject(f"ogs/{image_id}", _etag(data), len(data))
 
     def _fail_if_told(self) -> None:
         if self.error is not None:
             raise self.error
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
 
 
 @dataclass
@@ -130,6 +169,8 @@ class FakeRows:
 
     owners: dict[str, str] = field(default_factory=dict)
     changes: dict[str, RemovalResult | RemovalError] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    created_at: datetime | None = None
     error: Exception | None = None
     outage: list[RemovalError] = field(default_factory=list)
 
@@ -139,18 +180,24 @@ class FakeRows:
             raise RowNotFound("No image with this id is visible to you.")
         return image_id
 
-    async def record_done(self, result: RemovalResult) -> None:
-        self._record(result.image_id, result)
+    async def look(self, image_id: str) -> RowState:
+        self._fail_if_told()
+        if image_id not in self.owners:
+            raise RowNotFound("The row of this image is gone.")
+        return RowState(image_id, self.versions.get(image_id, 0), self.created_at)
 
-    async def record_failed(self, image_id: str, error: RemovalError) -> None:
-        self._record(image_id, error)
+    async def record_done(self, row: RowState, result: RemovalResult) -> None:
+        self._record(row, result)
+
+    async def record_failed(self, row: RowState, error: RemovalError) -> None:
+        self._record(row, error)
 
     async def list_rows(
         self, *, after: str | None, created_before: datetime, status: str | None, limit: int
     ) -> list[ImageRow]:
         self._fail_if_told()
         rows = [
-            ImageRow(image_id, self.status(image_id))
+            ImageRow(image_id, self.status(image_id), self._cutout_etag(image_id))
             for image_id in sorted(self.owners)
             if after is None or image_id > after
         ]
@@ -162,17 +209,23 @@ class FakeRows:
             return "pending"
         return "done" if isinstance(change, RemovalResult) else "failed"
 
+    def _cutout_etag(self, image_id: str) -> str | None:
+        change = self.changes.get(image_id)
+        return change.etag if isinstance(change, RemovalResult) else None
+
     def _fail_if_told(self) -> None:
         if self.error is not None:
             raise self.error
         if self.outage:
             raise self.outage.pop()
 
-    def _record(self, image_id: str, change: RemovalResult | RemovalError) -> None:
+    def _record(self, row: RowState, change: RemovalResult | RemovalError) -> None:
         self._fail_if_told()
-        if image_id not in self.owners:
-            raise RowNotFound("The row of this image is gone.")
-        self.changes[image_id] = change
+        version = self.versions.get(row.image_id, 0)
+        if row.image_id not in self.owners or version != row.lock_version:
+            raise Superseded("The row was written by somebody else meanwhile, or is gone.")
+        self.versions[row.image_id] = version + 1
+        self.changes[row.image_id] = change
 
 
 class FakeNetwork(nn.Module):

@@ -47,6 +47,12 @@ class User:
             **arguments,
         )
 
+    def has_cutout(self, image_id: str) -> bool:
+        """Tell whether there is a cut-out of this image."""
+        client, key = self.stack.s3.client(), f"img/{image_id}/trans.png"
+        found = client.list_objects_v2(Bucket=self.stack.bucket, Prefix=key)
+        return found["KeyCount"] > 0
+
     def cutout(self, key: str) -> NDArray[np.uint8]:
         """Return the stored cut-out as uint8 (H, W, 4)."""
         answer = self.stack.s3.client().get_object(Bucket=self.stack.bucket, Key=key)

@@ -20,7 +20,9 @@ ADMIN_SECRET = "admin-secret"
 WEBHOOK_SECRET = "webhook-secret"
 GRAPHQL = REPOSITORY / "graphql"
 INSERT = (GRAPHQL / "insert_image.graphql").read_text()
-RECORD = (GRAPHQL / "record_removal.graphql").read_text()
+RECORD = """mutation ($id: uuid!, $changes: images_set_input!) {
+  row: update_images_by_pk(pk_columns: { id: $id }, _set: $changes) { id }
+}"""
 
 
 @dataclass(frozen=True)

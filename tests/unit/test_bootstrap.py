@@ -7,6 +7,7 @@ import torch
 from anyio import fail_after
 
 from tests.support.fakes import FakeNetwork, FakeRows, FakeStore
+from tests.support.house import cutter_of
 from webhook.bootstrap import open_service_on
 from webhook.domain import ModelIdentity
 from webhook.pipeline import Service
@@ -31,21 +32,27 @@ async def service() -> AsyncIterator[Service]:
 
 
 async def test_decoders_and_renderers_take_no_threads_from_each_other(service: Service) -> None:
-    for number in range(int(service.decoders.total_tokens)):
-        service.decoders.acquire_on_behalf_of_nowait(number)
-    assert service.decoders.available_tokens == 0
-    assert service.renderers.available_tokens == service.renderers.total_tokens
+    for number in range(int(cutter_of(service).decoders.total_tokens)):
+        cutter_of(service).decoders.acquire_on_behalf_of_nowait(number)
+    assert cutter_of(service).decoders.available_tokens == 0
+    assert (
+        cutter_of(service).renderers.available_tokens == cutter_of(service).renderers.total_tokens
+    )
 
 
 async def test_eight_of_the_largest_sources_fit_into_the_budget_together(service: Service) -> None:
+    budget = cutter_of(service).source_bytes
+
     async def hold_one_more() -> None:
-        async with service.source_bytes.share(1, "live"):
+        async with budget.share(1, "live"):
             pass
 
     async with AsyncExitStack() as held:
         for _ in range(8):
             with fail_after(5):
-                await held.enter_async_context(service.source_bytes.share(MAX_SOURCE_BYTES, "live"))
+                await held.enter_async_context(
+                    cutter_of(service).source_bytes.share(MAX_SOURCE_BYTES, "live")
+                )
         one_more = asyncio.create_task(hold_one_more())
         await asyncio.sleep(0)
         assert not one_more.done()

@@ -7,9 +7,9 @@ import pytest
 from webhook.domain import (
     ModelIdentity,
     Recipe,
-    RemovalRequest,
     RemovalResult,
     SourceObject,
+    StandingCutout,
     certificate,
     certified_result,
     check_image_id,
@@ -44,13 +44,14 @@ def test_the_target_key_follows_from_the_id_alone() -> None:
 SOURCE = SourceObject("ogs/12", "abc", 3)
 MODEL = ModelIdentity("embedded", "r1", "float32")
 RECIPE = Recipe(MODEL)
-RESULT = RemovalResult("12", "img/12/trans.png", "embedded", 640, 480, 0.25)
+RESULT = RemovalResult("12", "img/12/trans.png", "embedded", 640, 480, 0.25, "e1")
 
 
 def vouched(
-    found: Mapping[str, str] | None, source: SourceObject = SOURCE, recipe: Recipe = RECIPE
+    found: Mapping[str, str], source: SourceObject = SOURCE, recipe: Recipe = RECIPE
 ) -> RemovalResult | None:
-    return certified_result(RemovalRequest("12"), "img/12/trans.png", found, source, recipe)
+    standing = StandingCutout("e1", found)
+    return certified_result("12", "img/12/trans.png", standing, source, recipe)
 
 
 def test_a_certificate_is_ascii_text_as_s3_metadata_must_be() -> None:
@@ -72,8 +73,8 @@ def test_a_certificate_vouches_for_its_own_source_and_recipe_only() -> None:
     assert vouched(found, recipe=replace(RECIPE, parameters="0")) is None
 
 
-@pytest.mark.parametrize("found", [None, {}, {"source-etag": "abc"}], ids=str)
-def test_a_cutout_without_a_whole_certificate_is_made_anew(found: Mapping[str, str] | None) -> None:
+@pytest.mark.parametrize("found", [{}, {"source-etag": "abc"}], ids=str)
+def test_a_cutout_without_a_whole_certificate_is_made_anew(found: Mapping[str, str]) -> None:
     assert vouched(found) is None
 
 

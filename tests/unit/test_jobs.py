@@ -3,9 +3,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from webhook.domain import Priority
+from webhook.domain import Priority, RemovalRequest
 from webhook.errors import Overloaded, ShuttingDown, StorageUnavailable
-from webhook.jobs import Jobs
+from webhook.jobs import Jobs, Turn
 
 
 class House:
@@ -16,14 +16,20 @@ class House:
         self.seconds_per_job = 2.5
         self.begun: list[str] = []
         self.cancelled: list[str] = []
+        self.turns: dict[str, Turn] = {}
         self.results: dict[str, asyncio.Future[str]] = {}
 
-    async def ask(self, key: str, priority: Priority = "live") -> asyncio.Task[str]:
-        task = asyncio.create_task(self.jobs.run(key, priority, lambda: self._work(key)))
+    async def ask(
+        self, key: str, priority: Priority = "live", model: str | None = None
+    ) -> asyncio.Task[str]:
+        request = RemovalRequest(key, model, priority)
+        task = asyncio.create_task(self.jobs.run(request, lambda turn: self._work(key, turn)))
         await ticks()
         return task
 
-    async def _work(self, key: str) -> str:
+    async def _work(self, key: str, turn: Turn) -> str:
+        await turn.comes()
+        self.turns[key] = turn
         self.begun.append(key)
         self.results[key] = asyncio.get_running_loop().create_future()
         try:
@@ -133,9 +139,72 @@ async def test_backfill_leaves_room_for_live_work(house: House) -> None:
     assert not (await house.ask("c")).done()
 
 
+async def test_live_work_does_not_wait_behind_backfill(house: House) -> None:
+    house.seconds_per_job = 30
+    await house.ask("a", "backfill")
+    assert not (await house.ask("b", "backfill")).done()
+    house.seconds_per_job = 1000
+    assert not (await house.ask("c")).done()
+    with pytest.raises(Overloaded):
+        await (await house.ask("d"))
+
+
+async def test_backfill_takes_half_of_the_patience_so_that_live_work_can_come_before_it(
+    house: House,
+) -> None:
+    house.seconds_per_job = 31
+    await house.ask("a")
+    with pytest.raises(Overloaded) as caught:
+        await (await house.ask("b", "backfill"))
+    assert caught.value.retry_after_s == 31
+    assert not (await house.ask("b")).done()
+
+
 async def test_closing_ends_every_job_and_tells_its_callers(house: House) -> None:
     caller = await house.ask("a")
     await house.jobs.aclose()
     assert house.cancelled == ["a"]
     with pytest.raises(ShuttingDown):
         await caller
+
+
+async def test_who_asks_when_the_source_is_looked_for_already_waits_for_another_job(
+    house: House,
+) -> None:
+    first = await house.ask("a")
+    house.turns["a"].close()
+    later = [await house.ask("a") for _ in range(3)]
+    assert house.begun == ["a"]
+    house.results["a"].set_result("old")
+    assert await first == "old"
+    await ticks()
+    assert house.begun == ["a", "a"]
+    house.results["a"].set_result("new")
+    assert await asyncio.gather(*later) == ["new"] * 3
+
+
+async def test_a_model_asked_for_by_name_is_not_had_by_sharing_another_job(house: House) -> None:
+    first = await house.ask("a")
+    by_b = await house.ask("a", model="b")
+    any_model = await house.ask("a")
+    house.results["a"].set_result("by any")
+    assert await first == "by any"
+    await ticks()
+    house.results["a"].set_result("by b")
+    assert [await by_b, await any_model] == ["by b"] * 2
+    assert house.begun == ["a", "a"]
+
+
+async def test_jobs_of_one_image_never_run_at_once_whoever_leaves(house: House) -> None:
+    first = await house.ask("a")
+    second = await house.ask("a", model="b")
+    third = await house.ask("a", model="c")
+    second.cancel()
+    await ticks()
+    assert house.begun == ["a"]
+    house.results["a"].set_result("first")
+    assert await first == "first"
+    await ticks()
+    assert house.begun == ["a", "a"]
+    house.results["a"].set_result("third")
+    assert await third == "third"

@@ -1,6 +1,7 @@
 """The journey of one image past fake neighbours: what it holds meanwhile, and whom it waits for."""
 
 import asyncio
+import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -8,22 +9,27 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from anyio import CapacityLimiter, fail_after
+from anyio import fail_after
 from numpy.typing import NDArray
-from structlog.testing import capture_logs
 
 from tests.support.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
-from webhook.budget import Budget
-from webhook.domain import ModelIdentity, Priority, RemovalRequest, RemovalResult, SourceObject
+from tests.support.house import cutter_of, make_service
+from webhook.domain import (
+    ModelIdentity,
+    Priority,
+    RemovalRequest,
+    RemovalResult,
+    RowState,
+    SourceObject,
+)
 from webhook.errors import (
+    InferenceFailed,
     RemovalError,
     RowNotFound,
-    UnsupportedImage,
     WritebackRejected,
     WritebackUnavailable,
 )
-from webhook.jobs import Jobs
-from webhook.pipeline import Service, record_failure, remove_background
+from webhook.pipeline import Service, give_up, remove_background
 
 PATIENCE_S = 5
 PHOTO = make_image()
@@ -41,12 +47,15 @@ class SlowStore(FakeStore):
         self.held.append(source.key.removeprefix("ogs/"))
         return await super().fetch(source)
 
-    async def store(self, key: str, png: bytes, certificate: Mapping[str, str]) -> None:
+    async def store(
+        self, key: str, png: bytes, certificate: Mapping[str, str], replaces: str | None
+    ) -> str:
         image_id = key.split("/")[1]
         self.offered.add(image_id)
         await self.let[image_id].wait()
-        await super().store(key, png, certificate)
+        etag = await super().store(key, png, certificate, replaces)
         self.held.remove(image_id)
+        return etag
 
 
 @dataclass
@@ -72,18 +81,11 @@ async def working(
     rows: FakeRows | None = None,
     source_bytes: int = 2**20,
 ) -> AsyncIterator[Service]:
-    service = Service(
-        store=store,
-        segmenter=segmenter or FakeSegmenter(),
-        rows=rows or FakeRows(owners=dict.fromkeys(store.sources, "anyone")),
-        jobs=Jobs(100, 60, lambda: 0),
-        source_bytes=Budget(source_bytes),
-        pixels=Budget(10**6),
-        decoders=CapacityLimiter(1),
-        renderers=CapacityLimiter(1),
-        target_prefix="img/",
-        max_pixels=10**6,
-        job_timeout_s=60,
+    service = make_service(
+        store,
+        rows or FakeRows(owners=dict.fromkeys(store.sources, "anyone")),
+        segmenter,
+        source_bytes=source_bytes,
     )
     async with aclosing(service.jobs):
         yield service
@@ -120,7 +122,7 @@ async def test_a_cutout_is_rendered_even_while_every_decoder_is_busy() -> None:
     async with working(FakeStore({"a": PHOTO}), segmenter=segmenter) as service:
         job = begin("a", service)
         await until(lambda: segmenter.asked == 1)
-        service.decoders.acquire_on_behalf_of_nowait("a source that takes long")
+        cutter_of(service).decoders.acquire_on_behalf_of_nowait("a source that takes long")
         segmenter.let.set()
         with fail_after(PATIENCE_S):
             assert (await job).key == "img/a/trans.png"
@@ -130,35 +132,99 @@ async def test_the_device_is_fed_even_while_every_renderer_is_busy() -> None:
     segmenter = SlowSegmenter()
     async with working(FakeStore({"a": PHOTO}), segmenter=segmenter) as service:
         cutout_that_takes_long = object()
-        service.renderers.acquire_on_behalf_of_nowait(cutout_that_takes_long)
+        cutter_of(service).renderers.acquire_on_behalf_of_nowait(cutout_that_takes_long)
         job = begin("a", service)
         await until(lambda: segmenter.asked == 1)
-        service.renderers.release_on_behalf_of(cutout_that_takes_long)
+        cutter_of(service).renderers.release_on_behalf_of(cutout_that_takes_long)
         segmenter.let.set()
         with fail_after(PATIENCE_S):
             await job
 
 
 @pytest.mark.parametrize(
-    "refusal", [RowNotFound("The row is gone."), WritebackRejected("No such column.")], ids=repr
+    "trouble", [WritebackUnavailable("down"), WritebackRejected("No such column.")], ids=repr
 )
-async def test_a_failure_that_no_retry_can_write_down_is_still_the_answer(
-    refusal: RemovalError,
+async def test_a_verdict_that_can_not_be_written_down_is_not_the_answer(
+    trouble: RemovalError,
 ) -> None:
-    store, rows = FakeStore({"a": b"no image"}), FakeRows(error=refusal)
-    with capture_logs() as lines:
-        async with working(store, rows=rows) as service:
-            with pytest.raises(UnsupportedImage):
-                await remove_background(RemovalRequest("a"), service)
-            await record_failure("a", UnsupportedImage("no image"), service)
-    told = [line for line in lines if line["event"] == "failure_not_recorded"]
-    assert [(line["image_id"], line["reason"]) for line in told] == [("a", str(refusal))] * 2
-
-
-async def test_a_failure_that_can_not_be_written_down_yet_is_to_be_asked_for_again() -> None:
-    store, rows = FakeStore({"a": b"no image"}), FakeRows(error=WritebackUnavailable("down"))
+    store, rows = FakeStore({"a": b"no image"}), FailingRows({"a": "anyone"}, trouble=trouble)
     async with working(store, rows=rows) as service:
-        with pytest.raises(WritebackUnavailable):
+        with pytest.raises(type(trouble)):
             await remove_background(RemovalRequest("a"), service)
-        with pytest.raises(WritebackUnavailable):
-            await record_failure("a", UnsupportedImage("no image"), service)
+        with pytest.raises(type(trouble)):
+            await give_up(RemovalRequest("a"), InferenceFailed("broken"), service)
+
+
+@dataclass
+class FailingRows(FakeRows):
+    """A table that can be read, and not written."""
+
+    trouble: RemovalError = field(default_factory=lambda: WritebackUnavailable("down"))
+
+    async def record_failed(self, row: RowState, error: RemovalError) -> None:
+        raise self.trouble
+
+
+async def test_a_row_that_is_gone_costs_the_device_nothing() -> None:
+    segmenter = FakeSegmenter()
+    async with working(FakeStore({"a": PHOTO}), segmenter=segmenter, rows=FakeRows()) as service:
+        with pytest.raises(RowNotFound):
+            await begin("a", service)
+    assert segmenter.started == 0
+
+
+async def test_a_cutout_of_a_row_that_goes_meanwhile_is_removed() -> None:
+    store, rows = FakeStore({"a": PHOTO}), FakeRows({"a": "anyone"})
+    segmenter = SlowSegmenter()
+    async with working(store, segmenter=segmenter, rows=rows) as service:
+        job = begin("a", service)
+        await until(lambda: segmenter.asked == 1)
+        rows.owners.clear()
+        segmenter.let.set()
+        with pytest.raises(RowNotFound):
+            await job
+    assert not store.stored
+
+
+async def test_who_asks_after_the_source_was_replaced_gets_the_new_one() -> None:
+    store, rows, segmenter = FakeStore({"a": PHOTO}), FakeRows({"a": "anyone"}), SlowSegmenter()
+    async with working(store, segmenter=segmenter, rows=rows) as service:
+        first = begin("a", service)
+        await until(lambda: segmenter.asked == 1)
+        store.sources["a"] = make_image((50, 20))
+        second = begin("a", service)
+        await asyncio.sleep(0.01)
+        segmenter.let.set()
+        with fail_after(PATIENCE_S):
+            assert [(await first).width, (await second).width] == [40, 50]
+    row = rows.changes["a"]
+    assert isinstance(row, RemovalResult)
+    assert row.width == 50
+
+
+async def test_callers_who_hang_up_do_not_make_room_for_more_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thread can't be stopped: its place and its share of the budgets are free when it ends."""
+    at_work, most, end = [0], [0], threading.Event()
+
+    def slow_probe(data: bytes, max_pixels: int) -> int:
+        at_work[0] += 1
+        most[0] = max(most[0], at_work[0])
+        assert end.wait(PATIENCE_S)
+        at_work[0] -= 1
+        return 1200
+
+    monkeypatch.setattr("webhook.cutting.probe", slow_probe)
+    ids = [f"{number}" for number in range(5)]
+    store = FakeStore(dict.fromkeys(ids, PHOTO))
+    async with working(store) as service:
+        for image_id in ids:
+            job = begin(image_id, service)
+            await asyncio.sleep(0.02)
+            job.cancel()
+            await asyncio.sleep(0)
+        assert cutter_of(service).decoders.borrowed_tokens == 1
+        assert most == [1]
+        end.set()
+        await until(lambda: cutter_of(service).decoders.borrowed_tokens == 0)

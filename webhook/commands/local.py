@@ -1,7 +1,6 @@
 """`local FILE…`: the same job on files of this machine, without S3, Hasura or settings."""
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
+from webhook.commands.files import write_whole
 from webhook.domain import (
     RemovalRequest,
     RemovalResult,
     SourceObject,
+    StandingCutout,
     list_formats,
 )
 from webhook.errors import (
@@ -104,8 +105,13 @@ class Files:
             )
         return SourceObject(str(source), str(found.st_mtime_ns), found.st_size)
 
-    async def certificate(self, key: str) -> Mapping[str, str] | None:
-        """Files carry none."""
+    @property
+    def keeps_conditions(self) -> bool:
+        """Nobody else writes here."""
+        return True
+
+    async def look(self, key: str) -> StandingCutout | None:
+        """See nothing: files carry no certificate, so none is good for another."""
         return None
 
     async def fetch(self, source: SourceObject) -> bytes:
@@ -120,14 +126,24 @@ class Files:
             raise StorageUnavailable("It changed while it was read.")
         return data
 
-    async def store(self, key: str, png: bytes, certificate: Mapping[str, str]) -> None:
+    async def store(
+        self, key: str, png: bytes, certificate: Mapping[str, str], replaces: str | None
+    ) -> str:
         """Write a PNG, at once visible as a whole; raises StorageRejected."""
         image_id = key.removeprefix(self.target_prefix).split("/")[0]
         _, target = self.jobs[int(image_id)]
         try:
-            await to_thread.run_sync(_write_whole, target, png)
+            await to_thread.run_sync(write_whole, target, png)
         except OSError as exc:
             raise StorageRejected(f"{target} can't be written: {exc.strerror}.") from exc
+        return ""
+
+    async def remove(self, key: str, etag: str) -> None:
+        """Leave the file: there is no row that could be gone."""
+
+    async def remove_all(self, prefix: str) -> int:
+        """Leave all files, likewise."""
+        return 0
 
 
 def run(options: argparse.Namespace) -> int:
@@ -203,12 +219,3 @@ async def _cut_out(options: argparse.Namespace, report: "ProgressReport") -> int
                 default_concurrency(settings),
             )
     return 1 if report.failures else 0
-
-
-def _write_whole(target: Path, data: bytes) -> None:
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ from rich.progress import (
 from rich.text import Text
 
 from webhook.domain import RemovalResult
-from webhook.errors import RemovalError, TemporarilyUnavailable
+from webhook.errors import Overloaded, RemovalError, TemporarilyUnavailable
 
 _LINE_EVERY_S = 30.0
 
@@ -151,7 +151,10 @@ class ProgressReport:
 
     def note_outage(self, error: TemporarilyUnavailable) -> None:
         """Say that something is waited for."""
-        self.note(f"{error} Trying again ...")
+        if isinstance(error, Overloaded):  # whose words have numbers, and change all the time
+            self.note("There is too much work for more at once. Waiting ...")
+        else:
+            self.note(f"{error} Trying again ...")
 
     def add_remark(self, text: str, **fields: Any) -> None:
         """Have the summary say more: a sentence of text, fields of JSON."""

@@ -13,7 +13,13 @@ from anyio import create_memory_object_stream, create_task_group, sleep
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from webhook.domain import RemovalResult
-from webhook.errors import InferenceFailed, RemovalError, ServiceFault, TemporarilyUnavailable
+from webhook.errors import (
+    InferenceFailed,
+    Overloaded,
+    RemovalError,
+    ServiceFault,
+    TemporarilyUnavailable,
+)
 from webhook.settings import JobSettings
 from webhook.telemetry import log
 
@@ -119,14 +125,24 @@ async def patiently(
 ) -> _RESULT:
     """Make a call; after an outage make it again, when the next of the pauses is over.
 
+    Who is told that there is too much work waits as long as they are told to, however often: that
+    is no outage, and it ends with the work.
+
     Raises:
-        TemporarilyUnavailable: the outage has outlasted all of them.
+        TemporarilyUnavailable: the outage has outlasted all of the pauses.
         RemovalError: what else the call raised, at once.
     """
-    for pause_s in pauses_s:
+    pauses = iter(pauses_s)
+    while True:
         try:
             return await call()
-        except TemporarilyUnavailable as error:
+        except Overloaded as error:
             tell(error)
-            await sleep(max(pause_s, error.retry_after_s or 0))
-    return await call()
+            wait_s: float = error.retry_after_s or 1
+        except TemporarilyUnavailable as error:
+            pause_s = next(pauses, None)
+            if pause_s is None:
+                raise
+            tell(error)
+            wait_s = max(pause_s, error.retry_after_s or 0)
+        await sleep(wait_s)

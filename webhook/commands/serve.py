@@ -6,7 +6,6 @@ import math
 import signal
 import sys
 from contextlib import nullcontext
-from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -81,7 +80,7 @@ def _end_at_once_by_the_next() -> None:
 async def _serve_until_stopped(settings: "Settings", load: "Loader | None") -> None:
     import uvicorn
 
-    from webhook.bootstrap import load_models, open_service
+    from webhook.bootstrap import load_models, open_service, patience_of
     from webhook.http.app import create_app
     from webhook.http.limits import BoundedHttpProtocol
 
@@ -94,7 +93,7 @@ async def _serve_until_stopped(settings: "Settings", load: "Loader | None") -> N
         app = create_app(
             settings.webhook_secrets,
             lambda: nullcontext(service),
-            max_event_age=timedelta(seconds=settings.max_event_age_s),
+            patience=patience_of(settings),
         )
         config = uvicorn.Config(
             app,

@@ -4,7 +4,6 @@ How many, on which GPUs and behind which queue is in deploy/ray-serve.yaml. Need
 requirements/ray.txt.
 """
 
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,7 @@ def make_deployment(load: "Loader | None" = None) -> serve.Deployment:
 def _build_app(load: "Loader | None") -> "Starlette":
     tune_process()
 
-    from webhook.bootstrap import load_models, open_service
+    from webhook.bootstrap import load_models, open_service, patience_of
     from webhook.http.app import create_app
     from webhook.settings import load_settings
     from webhook.telemetry import configure_logging
@@ -44,7 +43,7 @@ def _build_app(load: "Loader | None") -> "Starlette":
     return create_app(
         settings.webhook_secrets,
         partial(open_service, settings, load or load_models),
-        max_event_age=timedelta(seconds=settings.max_event_age_s),
+        patience=patience_of(settings),
     )
 
 

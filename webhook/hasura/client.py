@@ -18,11 +18,12 @@ from gql.transport.exceptions import (
 from gql.transport.httpx import HTTPXAsyncTransport
 from pydantic import SecretStr
 
-from webhook.domain import ImageRow, RemovalResult
+from webhook.domain import ImageRow, RemovalResult, RowState
 from webhook.errors import (
     InvalidPayload,
     RemovalError,
     RowNotFound,
+    Superseded,
     WritebackRejected,
     WritebackUnavailable,
 )
@@ -34,6 +35,7 @@ DOCUMENTS = Path(__file__).parents[2] / "graphql"
 
 TIMEOUT_S = 8.0
 
+_MISSING = object()
 _NO_GRAPHQL = "GraphQL answered with something else than GraphQL."
 _SESSION_VARIABLE = re.compile(r"x-hasura-[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, a token
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
@@ -64,6 +66,7 @@ class HasuraClient:
     def __init__(self, session: AsyncClientSession | ReconnectingAsyncClientSession) -> None:
         self._session = session
         self._find_image = _document("find_image")
+        self._find_row = _document("find_row")
         self._list_images = _document("list_images")
         self._record_removal = _document("record_removal")
 
@@ -113,36 +116,64 @@ class HasuraClient:
             "ListImages", self._list_images, variables, {"x-hasura-role": ROLE}
         )
         try:
-            return [ImageRow(str(row["id"]), str(row["status"])) for row in data["rows"]]
-        except (KeyError, TypeError) as exc:
+            return [
+                ImageRow(str(row["id"]), str(row["status"]), row.get("cutout_etag"))
+                for row in data["rows"]
+            ]
+        except (AttributeError, KeyError, TypeError) as exc:
             raise WritebackUnavailable(_NO_GRAPHQL) from exc
 
-    async def record_done(self, result: RemovalResult) -> None:
-        """Write a result to its row and clear an earlier failure.
+    async def look(self, image_id: str) -> RowState:
+        """Return what is to be known of a row before the work on it.
 
         Raises:
-            RowNotFound: the row is gone.
-            WritebackUnavailable, WritebackRejected: the engine is down, or refuses.
+            RowNotFound: it is gone, or was never there.
+            WritebackUnavailable, WritebackRejected: the engine could not be asked.
         """
-        await self._record(result.image_id, changes_of_result(result))
-
-    async def record_failed(self, image_id: str, error: RemovalError) -> None:
-        """Write a failure to the row; raises as `record_done`."""
-        changes = {"status": "failed", "error_code": error.code, "error_message": str(error)}
-        await self._record(image_id, {**changes, "processed_at": _now()})
-
-    async def _record(self, image_id: str, changes: Mapping[str, Any]) -> None:
-        variables = {"id": image_id, "changes": changes}
         try:
             data = await self._execute(
-                "RecordRemoval", self._record_removal, variables, {"x-hasura-role": ROLE}
+                "FindRow", self._find_row, {"id": image_id}, {"x-hasura-role": ROLE}
             )
         except _EngineRefused as exc:
             if exc.engine_code != "data-exception" or image_id not in exc.engine_message:
                 raise
-            data = {}  # no id of this table's type, so no row has it
-        if data.get("row") is None:
-            raise RowNotFound("The row of this image is gone, or this service may not update it.")
+            data = {"row": None}  # no id of this table's type, so no row has it
+        row = data.get("row", _MISSING)
+        if row is None:
+            raise RowNotFound("The row of this image is gone, or this service may not see it.")
+        try:
+            return RowState(
+                str(row["id"]), int(row["lock_version"]), datetime.fromisoformat(row["created_at"])
+            )
+        except (LookupError, TypeError, ValueError) as exc:
+            raise WritebackUnavailable(_NO_GRAPHQL) from exc
+
+    async def record_done(self, row: RowState, result: RemovalResult) -> None:
+        """Write a result to its row and clear an earlier failure.
+
+        Raises:
+            Superseded: the row has changed, or is gone, since it was looked at.
+            WritebackUnavailable, WritebackRejected: the engine is down, or refuses.
+        """
+        await self._record(row, changes_of_result(result))
+
+    async def record_failed(self, row: RowState, error: RemovalError) -> None:
+        """Write a failure to the row; raises as `record_done`."""
+        changes = {"status": "failed", "error_code": error.code, "error_message": str(error)}
+        await self._record(row, {**changes, "processed_at": _now()})
+
+    async def _record(self, row: RowState, changes: Mapping[str, Any]) -> None:
+        data = await self._execute(
+            "RecordRemoval", self._record_removal, writing(row, changes), {"x-hasura-role": ROLE}
+        )
+        try:
+            ids = [str(written["id"]) for written in data["written"]["returning"]]
+        except (LookupError, TypeError) as exc:
+            raise WritebackUnavailable(_NO_GRAPHQL) from exc
+        if not ids:
+            raise Superseded("The row was written by somebody else meanwhile, or is gone.")
+        if ids != [row.image_id]:
+            raise WritebackUnavailable(_NO_GRAPHQL)
 
     async def _execute(
         self,
@@ -172,11 +203,21 @@ async def open_hasura(url: str, admin_secret: SecretStr) -> AsyncIterator[Hasura
         yield HasuraClient(session)
 
 
+def writing(row: RowState, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables that write changes to a row, unless it has changed since it was seen."""
+    return {
+        "id": row.image_id,
+        "lock_version": row.lock_version,
+        "changes": {**changes, "lock_version": row.lock_version + 1},
+    }
+
+
 def changes_of_result(result: RemovalResult) -> dict[str, Any]:
-    """Return what is written to the row of a result: every column that we ever write."""
+    """Return what is written to the row of a result: all columns but the lock's that we write."""
     return {
         "status": "done",
         "transparent_key": result.key,
+        "cutout_etag": result.etag,
         "width": result.width,
         "height": result.height,
         "coverage": result.coverage,
@@ -202,10 +243,14 @@ class NoHasura:
         """
         raise RowNotFound("There are no rows here: no Hasura is configured.")
 
-    async def record_done(self, result: RemovalResult) -> None:
+    async def look(self, image_id: str) -> RowState:
+        """See a row wherever one is asked for: jobs are not held up for the want of one."""
+        return RowState(image_id, 0)
+
+    async def record_done(self, row: RowState, result: RemovalResult) -> None:
         """Write nothing: the cut-out in S3 is all there is."""
 
-    async def record_failed(self, image_id: str, error: RemovalError) -> None:
+    async def record_failed(self, row: RowState, error: RemovalError) -> None:
         """Write nothing: the answer is all there is."""
 
 

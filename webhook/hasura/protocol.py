@@ -2,8 +2,8 @@
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -22,11 +22,13 @@ from webhook.errors import InvalidPayload, Unauthorized, UnexpectedDelivery
 SECRET_HEADER = "x-webhook-secret"
 ACTION_NAME = "removeBackground"
 TRIGGER_NAME = "images_remove_background"
+DELETE_TRIGGER_NAME = "images_remove_cutouts"  # of deploy/hasura-delete-trigger.yaml, if wanted
 TABLE_SCHEMA = "public"
 TABLE_NAME = "images"
 
 Body = TypeVar("Body", bound=BaseModel)
 
+_LATEST_ZONE = timezone(timedelta(hours=-12))
 _MAX_PLACE_LENGTH = 100  # what a caller wrote and we repeat, in answers and log lines
 
 
@@ -40,7 +42,11 @@ class ActionCall:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery of an event; `request` is None when the operation asks for nothing."""
+    """One delivery of an event.
+
+    `request` is what it asks for, `deleted_id` the image whose row was deleted; where both are None
+    it asks for nothing.
+    """
 
     event_id: str | None
     op: str
@@ -48,6 +54,7 @@ class Delivery:
     current_retry: int
     max_retries: int | None
     created_at: datetime | None
+    deleted_id: str | None = None
 
     @property
     def is_last_attempt(self) -> bool:
@@ -84,12 +91,16 @@ def _as_text(value: Any) -> Any:
 
 
 def _as_timestamp(value: Any) -> datetime | None:
-    """Read Postgres' timestamp, with or without a zone; none, or one we can't read, is None."""
+    """Read Postgres' timestamp; none, or one we can't read, is None.
+
+    Without a zone it is of the database's, which we don't know: the latest moment is taken that it
+    can mean, so that no zone shortens the patience with an event.
+    """
     try:
         moment = TypeAdapter(datetime).validate_python(value)
     except ValidationError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=_LATEST_ZONE)
 
 
 def _as_count(value: Any) -> int | None:
@@ -128,6 +139,7 @@ class _Row(BaseModel):
 
 
 class _Data(BaseModel):
+    old: Any = None
     new: Any = None
 
 
@@ -174,23 +186,28 @@ def parse_event(body: bytes) -> Delivery:
         InvalidPayload, InvalidImageId, UnexpectedDelivery: it isn't an event of our trigger.
     """
     payload = _parse(_EventBody, body)
-    names = (payload.trigger.name, payload.table.schema_name, payload.table.name)
-    if names != (TRIGGER_NAME, TABLE_SCHEMA, TABLE_NAME):
+    trigger, op = payload.trigger.name, payload.event.op
+    is_ours = trigger in (TRIGGER_NAME, DELETE_TRIGGER_NAME)
+    if not is_ours or (payload.table.schema_name, payload.table.name) != (TABLE_SCHEMA, TABLE_NAME):
         raise UnexpectedDelivery(
             f"This address serves the trigger {TRIGGER_NAME} on {TABLE_SCHEMA}.{TABLE_NAME} only."
         )
-    request = None
-    if payload.event.op in ("INSERT", "MANUAL"):
+    request, deleted_id = None, None
+    if trigger == TRIGGER_NAME and op in ("INSERT", "MANUAL"):
         row = _validate(_Row, payload.event.data.new, "event.data.new")
         request = RemovalRequest(check_image_id(row.id))
+    elif trigger == DELETE_TRIGGER_NAME and op == "DELETE":
+        row = _validate(_Row, payload.event.data.old, "event.data.old")
+        deleted_id = check_image_id(row.id)
     info = payload.delivery_info
     return Delivery(
         event_id=payload.id if isinstance(payload.id, str) else None,
-        op=payload.event.op[:_MAX_PLACE_LENGTH],
+        op=op[:_MAX_PLACE_LENGTH],
         request=request,
         current_retry=info.current_retry,
         max_retries=info.max_retries,
         created_at=payload.created_at,
+        deleted_id=deleted_id,
     )
 
 
@@ -201,6 +218,15 @@ def parse_runsync(body: bytes) -> RemovalRequest:
         InvalidPayload, InvalidImageId: it isn't `{"input": {"id": …, "model": …}}`.
     """
     return _parse(_RunSyncBody, body).input.request()
+
+
+def parse_backfill(body: bytes) -> RemovalRequest:
+    """Read what a running backfill hands over: a job behind the live work.
+
+    Raises:
+        InvalidPayload, InvalidImageId: it isn't `{"id": …, "model": …}`.
+    """
+    return replace(_parse(_Input, body).request(), priority="backfill")
 
 
 def parse_input(value: Any) -> RemovalRequest:

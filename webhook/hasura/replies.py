@@ -9,12 +9,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from webhook.domain import RemovalResult
-from webhook.errors import RemovalError, RequestRejected, SourceNotFound, TemporarilyUnavailable
+from webhook.domain import Recipe, RemovalResult
+from webhook.errors import (
+    RemovalError,
+    RequestRejected,
+    RowNotFound,
+    SourceNotFound,
+    TemporarilyUnavailable,
+)
 from webhook.hasura.protocol import Delivery
 
 _FIRST_RETRY_AFTER_S = 10
 _LAST_RETRY_AFTER_S = 600
+_LONGEST_UPLOAD_POLL_S = 60  # an upload that came is not to wait much longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,24 @@ def action_failed(error: RemovalError) -> Reply:
     return Reply(status, body, error.code, _retry_after(error), error.transient)
 
 
+def backfill_done(result: RemovalResult) -> Reply:
+    """Answer a backfill: all that it tells of an image. It fails like an action."""
+    body = {
+        "id": result.image_id,
+        "key": result.key,
+        "width": result.width,
+        "height": result.height,
+        "coverage": result.coverage,
+        "model": result.model,
+    }
+    return Reply(200, body)
+
+
+def recipe_told(recipe: Recipe) -> Reply:
+    """Tell a backfill what makes cut-outs here: as their certificates say it."""
+    return Reply(200, recipe.certified())
+
+
 def runsync_done(result: RemovalResult) -> Reply:
     """Answer a caller of the ancestor's contract."""
     return Reply(200, {"key": result.key})
@@ -68,10 +93,14 @@ def event_done(result: RemovalResult) -> Reply:
     return Reply(200, {"status": "done", "id": result.image_id, "key": result.key})
 
 
-def event_skipped(delivery: Delivery) -> Reply:
-    """Acknowledge an event that asks for nothing, so that an update can't set off a loop."""
-    body = {"status": "skipped", "reason": f"{delivery.op} asks for nothing"}
-    return Reply(200, body, "skipped")
+def event_removed(image_id: str) -> Reply:
+    """Acknowledge the deletion of a row whose cut-outs are gone, too."""
+    return Reply(200, {"status": "removed", "id": image_id})
+
+
+def event_skipped(reason: str) -> Reply:
+    """Acknowledge an event for which there is nothing (more) to do."""
+    return Reply(200, {"status": "skipped", "reason": reason}, "skipped")
 
 
 def event_refused(error: RemovalError) -> Reply:
@@ -80,42 +109,97 @@ def event_refused(error: RemovalError) -> Reply:
     return Reply(error.http_status, _failed_body(error), error.code, headers, error.transient)
 
 
-Verdict = Literal["give up", "retry", "retry later"]
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long an event is delivered again.
+
+    Attributes:
+        max_event_age: While something around us is down; an outage must not cost a user an image.
+        upload_timeout: While there is no source, from when the row was inserted.
+    """
+
+    max_event_age: timedelta = timedelta(days=1)
+    upload_timeout: timedelta = timedelta(minutes=15)
+
+
+USUAL_PATIENCE = Patience()
+
+Verdict = Literal["end", "refuse", "retry", "retry later", "write down"]
+"""What becomes of a failed delivery. "end": there is nothing more to do or to write. "refuse": it
+is not for us, or can't be read; Hasura's log is to say so. "retry": as often as the trigger's
+retry_conf says. "retry later": by `Retry-After`, which Hasura obeys even after that. "write down":
+nobody will try again, so the row must tell."""
 
 
 def judge(
-    error: RemovalError, delivery: Delivery | None, now: datetime, max_event_age: timedelta
+    error: RemovalError, delivery: Delivery | None, now: datetime, patience: Patience
 ) -> Verdict:
-    """Tell what becomes of a failed delivery (None: its body could not be read).
-
-    "retry" is bounded by the trigger's retry_conf, "retry later" by the age of the event only: an
-    outage must not cost a user an image.
-    """
-    if delivery is None or not concerns_row(error):
-        return "give up"
+    """Tell what becomes of a failed delivery (None: its body could not be read)."""
+    if delivery is None:
+        return "refuse"
+    if isinstance(error, SourceNotFound):
+        since = error.row_created_at or delivery.created_at
+        if since is not None:
+            return "retry later" if now - since <= patience.upload_timeout else "write down"
+    if not concerns_row(error):
+        return "end"
     if isinstance(error, TemporarilyUnavailable):
-        return "give up" if delivery.is_over(now, max_event_age) else "retry later"
-    return "give up" if delivery.is_last_attempt else "retry"
+        is_over = delivery.is_over(now, patience.max_event_age)
+        return "write down" if is_over else "retry later"
+    return "write down" if delivery.is_last_attempt else "retry"
 
 
 def concerns_row(error: RemovalError) -> bool:
-    """Tell whether the row says so when a delivery ends like this.
+    """Tell whether the row is to say so when a delivery ends like this.
 
     A rejected request has no row of its own, and a rejected image has marked it already.
     """
     return isinstance(error, SourceNotFound) or not isinstance(error, RequestRejected)
 
 
+def last_words(error: RemovalError, patience: Patience) -> RemovalError:
+    """Return what the row is to say when nobody tries again."""
+    if not isinstance(error, SourceNotFound):
+        return error
+    minutes = patience.upload_timeout.total_seconds() / 60
+    told = SourceNotFound(f"No file was uploaded within {minutes:g} minutes. {error}")
+    told.lock_version = error.lock_version
+    return told
+
+
 def event_failed(error: RemovalError, verdict: Verdict, delivery: Delivery | None) -> Reply:
-    """Answer a failed delivery: a 2xx ends it, anything else asks for another."""
+    """Answer a failed delivery: a 2xx ends it, anything else asks for another.
+
+    What was refused ends as failed in Hasura's event log, after the tries of `retry_conf`.
+    """
     body = _failed_body(error)
-    if verdict == "give up" or delivery is None:
+    if verdict in ("end", "write down"):
         return Reply(200, body, error.code)
+    if verdict == "refuse" or delivery is None:
+        return Reply(error.http_status, body, error.code)
     if verdict == "retry":
         return Reply(error.http_status, body, error.code, asks_again=True)
+    if isinstance(error, SourceNotFound):
+        wait_s = min(retry_after_s(delivery.current_retry), _LONGEST_UPLOAD_POLL_S)
+        headers = {"Retry-After": str(wait_s)}
+        return Reply(error.http_status, body, error.code, headers, asks_again=True)
     # A wait that is known needs no growing: with it a device would idle while rows wait.
-    headers = _retry_after(error) or {"Retry-After": str(retry_after_s(delivery.current_retry))}
+    headers = dict(_retry_after(error)) or {
+        "Retry-After": str(retry_after_s(delivery.current_retry))
+    }
     return Reply(503, body, error.code, headers, asks_again=True)
+
+
+def event_unwritten(error: RemovalError, delivery: Delivery) -> Reply:
+    """Answer a delivery whose outcome could not be written down: Hasura's log must not say done.
+
+    Args:
+        error: Why it could not.
+        delivery: Which one; after its last try Hasura marks the event as failed.
+    """
+    if isinstance(error, RowNotFound):  # there is nothing to write to
+        return Reply(200, _failed_body(error), error.code)
+    return event_failed(error, "retry later" if error.transient else "retry", delivery)
 
 
 def _retry_after(error: RemovalError) -> Mapping[str, str]:

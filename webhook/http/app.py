@@ -1,10 +1,10 @@
-"""The Starlette app: the action, the event trigger, the ancestor's contract, health, metrics."""
+"""The Starlette app: action, event trigger, the ancestor's contract, backfill, health, metrics."""
 
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 from anyio import CancelScope, create_task_group, fail_after
@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
-from webhook.domain import RemovalRequest
+from webhook.domain import Recipe, RemovalRequest
 from webhook.errors import (
     InvalidPayload,
     PayloadTooLarge,
@@ -26,15 +26,16 @@ from webhook.errors import (
     as_removal_error,
 )
 from webhook.hasura import protocol, replies
-from webhook.hasura.protocol import Delivery
-from webhook.hasura.replies import Reply, Verdict
-from webhook.pipeline import Service, record_failure, remove_background
+from webhook.hasura.replies import USUAL_PATIENCE, Patience, Reply
+from webhook.pipeline import Service, give_up, remove_background, remove_cutouts
 from webhook.telemetry import IN_FLIGHT, REMOVAL_REQUESTS, RETRIES_REQUESTED, log, log_failure
 from webhook.tracing import request_span
 
 ACTION_PATH = "/actions/remove-background"
 EVENT_PATH = "/events/images"
 RUNSYNC_PATH = "/runsync"
+BACKFILL_PATH = "/backfill"
+RECIPE_PATH = "/backfill/recipe"
 MAX_BODY_BYTES = 2**20
 BODY_TIMEOUT_S = 5
 
@@ -55,7 +56,7 @@ def create_app(
     secrets: Sequence[SecretStr],
     opener: Callable[[], AbstractAsyncContextManager[Service]],
     *,
-    max_event_age: timedelta = timedelta(days=1),
+    patience: Patience = USUAL_PATIENCE,
     clock: Callable[[], datetime] = now,
 ) -> Starlette:
     """Make the app.
@@ -63,7 +64,7 @@ def create_app(
     Args:
         secrets: What callers must present, any one of them.
         opener: Opens the service, and closes it, with the app's lifespan.
-        max_event_age: How long the deliveries of an event ride out an outage.
+        patience: How long an event is delivered again.
         clock: Tells the moment by which an event's age is judged.
     """
 
@@ -79,6 +80,8 @@ def create_app(
             Route(ACTION_PATH, _action, methods=["POST"]),
             Route(EVENT_PATH, _event, methods=["POST"]),
             Route(RUNSYNC_PATH, _runsync, methods=["POST"]),
+            Route(BACKFILL_PATH, _backfill, methods=["POST"]),
+            Route(RECIPE_PATH, _recipe),
             Route("/healthz", _healthz),
             Route("/readyz", _readyz),
             Route("/metrics", _metrics),
@@ -88,7 +91,8 @@ def create_app(
     )
     app.router.redirect_slashes = False  # a redirect would carry the secret along
     app.state.secrets = secrets
-    app.state.judge = partial(_judge_now, clock, max_event_age)
+    app.state.patience = patience
+    app.state.clock = clock
     app.state.ready = False
     return app
 
@@ -101,7 +105,8 @@ async def _action(request: Request) -> Response:
 
 
 async def _event(request: Request) -> Response:
-    serve = partial(_serve_event, judge=request.app.state.judge)
+    state = request.app.state
+    serve = partial(_serve_event, patience=state.patience, clock=state.clock)
     return await _answer(request, "event", serve, replies.event_refused)
 
 
@@ -109,9 +114,24 @@ async def _runsync(request: Request) -> Response:
     return await _answer(request, "runsync", _serve_runsync, replies.runsync_failed)
 
 
+async def _backfill(request: Request) -> Response:
+    return await _answer(request, "backfill", _serve_backfill, replies.action_failed)
+
+
+async def _recipe(request: Request) -> Response:
+    """Tell what makes the cut-outs of who names no model; a question, so no removal is counted."""
+    try:
+        _let_in(request)
+        model = request.app.state.service.models.identify(None)
+        reply = replies.recipe_told(Recipe(model))
+    except RemovalError as exc:
+        reply = replies.action_failed(_explain(exc))
+    return JSONResponse(reply.body, reply.status, dict(reply.headers))
+
+
 async def _serve_action(body: bytes, service: Service) -> Reply:
     call = protocol.parse_action(body)
-    service.segmenter.identify(call.request.model)  # a wrong model costs no look-up
+    service.models.identify(call.request.model)  # a wrong model costs no look-up
     image_id = await service.rows.find_visible(call.request.image_id, call.session_variables)
     bind_contextvars(image_id=image_id)
     request = RemovalRequest(image_id, call.request.model)
@@ -124,23 +144,24 @@ async def _serve_runsync(body: bytes, service: Service) -> Reply:
     return replies.runsync_done(await remove_background(request, service))
 
 
-def _judge_now(
-    clock: Callable[[], datetime],
-    max_event_age: timedelta,
-    error: RemovalError,
-    delivery: Delivery | None,
-) -> Verdict:
-    return replies.judge(error, delivery, clock(), max_event_age)
+async def _serve_backfill(body: bytes, service: Service) -> Reply:
+    request = protocol.parse_backfill(body)
+    bind_contextvars(image_id=request.image_id)
+    return replies.backfill_done(await remove_background(request, service))
 
 
 async def _serve_event(
-    body: bytes, service: Service, judge: Callable[[RemovalError, Delivery | None], Verdict]
+    body: bytes, service: Service, patience: Patience, clock: Callable[[], datetime]
 ) -> Reply:
     delivery = None
     try:
         delivery = protocol.parse_event(body)
+        if delivery.deleted_id is not None:
+            await remove_cutouts(delivery.deleted_id, service)
+            return replies.event_removed(delivery.deleted_id)
         if delivery.request is None:
-            return replies.event_skipped(delivery)
+            # Acknowledged, so that the service's own updates can't set off a loop.
+            return replies.event_skipped(f"{delivery.op} asks for nothing")
         bind_contextvars(
             event_id=delivery.event_id,
             current_retry=delivery.current_retry,
@@ -149,15 +170,17 @@ async def _serve_event(
         return replies.event_done(await remove_background(delivery.request, service))
     except Exception as exc:  # one job must not take others down
         error = _explain(exc)
-    verdict = judge(error, delivery)
-    gives_up_on_row = verdict == "give up" and replies.concerns_row(error)
-    if gives_up_on_row and delivery is not None and delivery.request is not None:
-        try:
-            await record_failure(delivery.request.image_id, error, service)
-        except Exception as exc:
-            error = _explain(exc)
-            verdict = judge(error, delivery)
-    return replies.event_failed(error, verdict, delivery)
+    verdict = replies.judge(error, delivery, clock(), patience)
+    if verdict != "write down" or delivery is None:
+        return replies.event_failed(error, verdict, delivery)
+    if delivery.request is None:  # of a deletion: there is no row to write to
+        return replies.event_unwritten(error, delivery)
+    try:
+        error = replies.last_words(error, patience)
+        result = await give_up(delivery.request, error, service)
+    except Exception as exc:  # as above
+        return replies.event_unwritten(_explain(exc), delivery)
+    return replies.event_done(result) if result else replies.event_failed(error, "end", delivery)
 
 
 async def _answer(
@@ -204,10 +227,14 @@ async def _serve_while_caller_waits(
 
 async def _authorised_body(request: Request) -> bytes:
     """Read the body of a caller who knows the secret, if there is a service to give it to."""
+    _let_in(request)
+    return await _read_body(request)
+
+
+def _let_in(request: Request) -> None:
     protocol.authorise(request.headers.get(protocol.SECRET_HEADER), request.app.state.secrets)
     if not request.app.state.ready:
         raise ShuttingDown(_SHUTTING_DOWN)
-    return await _read_body(request)
 
 
 async def _cancel_when_caller_leaves(request: Request, scope: CancelScope) -> None:

@@ -99,9 +99,11 @@ def test_the_service_may_read_rows_and_update_exactly_the_result() -> None:
     assert mine.keys() == {"select", "update"}
     assert sorted(mine["update"]["columns"]) == [
         "coverage",
+        "cutout_etag",
         "error_code",
         "error_message",
         "height",
+        "lock_version",
         "model",
         "processed_at",
         "status",

@@ -24,6 +24,7 @@ IMAGES = METADATA["sources"][0]["tables"][0]
 RUN_AS = {
     "find_cutout": "user",
     "find_image": "user",
+    "find_row": ROLE,
     "insert_image": "user",
     "list_images": ROLE,
     "record_removal": ROLE,
@@ -81,7 +82,9 @@ def schema_of(role: str, column_types: dict[str, str]) -> GraphQLSchema:
               update_images_by_pk(
                 pk_columns: images_pk_columns_input!, _set: images_set_input
               ): images
+              update_images(where: images_bool_exp!, _set: images_set_input): written
             }
+            type written { returning: [images!]! }
             """,
         ]
     if {"role": role} in METADATA["actions"][0]["permissions"]:

@@ -426,7 +426,8 @@ async def test_migrations_belong_to_a_database_of_the_metadata(
 
 
 async def test_a_table_is_created_by_a_migration(project: Path, refusal: Refusal) -> None:
-    (project / MIGRATION / "up.sql").write_text("CREATE TABLE pictures ();")
+    for migration in (project / MIGRATION).parent.iterdir():
+        (migration / "up.sql").write_text(f"CREATE TABLE pictures_{migration.name} ();")
 
     assert await refusal(project) == "table 'public.images' does not exist"
 

@@ -154,9 +154,11 @@ class TestMutations:
 
         url = str(engine.client.base_url.join("/v1/graphql"))
         async with open_hasura(url, SecretStr(ADMIN_SECRET)) as rows:
-            await rows.record_failed(image_id, UnsupportedImage("This is no image."))
+            seen = await rows.look(image_id)
+            await rows.record_failed(seen, UnsupportedImage("This is no image."))
             assert row() == ("failed", "unsupported-image", "This is no image.", None)
-            await rows.record_done(RemovalResult(image_id, "img/key", "embedded", 640, 480, 0.25))
+            result = RemovalResult(image_id, "img/key", "embedded", 640, 480, 0.25, "e1")
+            await rows.record_done(await rows.look(image_id), result)
         assert row() == ("done", None, None, "img/key")
 
     def test_the_write_back_of_a_missing_row_is_null(self, engine: Engine) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _REQUEST = re.compile(rb"(GET|HEAD|PUT|POST|DELETE) ")
+_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+_SMALL_BYTES = 8192
 _CHUNK_BYTES = 2**16
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER without patience: close by RST
 
@@ -20,7 +22,7 @@ class Fault:
     """What goes wrong with a request.
 
     Attributes:
-        on: Pattern of the start of the requests that it befalls.
+        on: Pattern of the start of the requests that it befalls; of small ones it sees all.
         refuses: No connection is taken, and those that there are end.
         silent: The request is swallowed and never answered.
         answer: What is answered instead of asking the neighbour.
@@ -133,6 +135,7 @@ class _Connection:
     async def pass_requests(self, reader: asyncio.StreamReader) -> None:
         while chunk := await reader.read(_CHUNK_BYTES):
             if _REQUEST.match(chunk):
+                chunk = await _with_small_body(chunk, reader)
                 self._fault = self._proxy.fault_of(chunk)
                 if self._fault and self._fault.answer is not None:
                     self._writer.write(self._fault.answer)
@@ -166,6 +169,17 @@ class _Connection:
             await to.drain()
             if pace is not None:
                 await asyncio.sleep(0.1)
+
+
+async def _with_small_body(head: bytes, reader: asyncio.StreamReader) -> bytes:
+    """Wait for the rest of a small request: what a GraphQL request asks for stands in its body."""
+    length = _LENGTH.search(head)
+    if length is None or int(length[1]) > _SMALL_BYTES:
+        return head
+    whole = head.find(b"\r\n\r\n") + 4 + int(length[1])
+    while len(head) < whole and (more := await reader.read(_CHUNK_BYTES)):
+        head += more
+    return head
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -15,7 +15,7 @@ from tests.support.faults.proxy import Fault
 
 FIND, CHECK = rb"GET /images/?\?list", rb"HEAD /images/img/"
 FETCH, STORE = rb"GET /images/ogs/", rb"PUT /images/img/"
-RECORD = rb"POST /v1/graphql"
+LOOK, RECORD = (rb"(?s)POST /v1/graphql.*" + name for name in (b"FindRow", b"RecordRemoval"))
 
 
 @dataclass(frozen=True)
@@ -197,13 +197,27 @@ def _delivered(house: Neighbourhood, image_id: str) -> bool:
 
 
 def deleted_row(house: Neighbourhood) -> Outcome:
-    """An event whose row is gone ends; nothing can be lost."""
+    """An event whose row is gone ends, and costs the device nothing."""
     before = house.computed()
     image_id = house.upload()
     started = time.monotonic()
     answer = house.deliver(delivery(image_id))
     assert (answer.status_code, answer.json()["code"]) == (200, "row-not-found")
-    return Outcome(0, house.computed() - before - 1, time.monotonic() - started)
+    return Outcome(0, house.computed() - before, time.monotonic() - started)
+
+
+def deleted_meanwhile(house: Neighbourhood) -> Outcome:
+    """A row that is deleted while its cut-out is being stored: nothing of it is left."""
+    before = house.computed()
+    image_id = house.upload()
+    started = time.monotonic()
+    with house.s3.failing(Fault(STORE, bytes_per_s=150_000)):
+        house.insert([image_id])
+        wait_for(lambda: house.s3.hits, "the cut-out")
+        house.database.sql("DELETE FROM images WHERE id = %s", image_id)
+        assert house.first_answer(image_id)[1]["code"] == "row-not-found"
+    left = int(house.user.has_cutout(image_id))
+    return Outcome(left, house.computed() - before - 1, time.monotonic() - started)
 
 
 def skewed_clock(created_at: str) -> Callable[[Neighbourhood], Outcome]:
@@ -329,14 +343,14 @@ SCENARIOS = [
     broken(
         "GraphQL knows no such row",
         "graphql",
-        Fault(answer=graphql({"data": {"update_images_by_pk": None}})),
+        Fault(answer=graphql({"data": {"row": None}})),
         200,
         "row-not-found",
     ),
     broken(
         "GraphQL writes, and its answer is lost",
         "graphql",
-        Fault(reset_after_bytes=10),
+        Fault(RECORD, reset_after_bytes=10),
         503,
         UNWRITTEN,
         row="done",
@@ -345,6 +359,7 @@ SCENARIOS = [
     Scenario("fifty deliveries of one event at once", fifty_at_once, again=50),
     Scenario("delivery after success, row overwritten", repeated_after_success),
     Scenario("delivery after the row was deleted", deleted_row),
+    Scenario("row deleted while its cut-out is stored", deleted_meanwhile),
     Scenario("two services, the same six events", two_services, again=6),
     Scenario("event from the year 2000 meets an outage", skewed_clock("2000-01-01T00:00:00")),
     Scenario("event from the year 2100 meets an outage", skewed_clock("2100-01-01T00:00:00")),
@@ -352,6 +367,7 @@ SCENARIOS = [
     killed("check", "s3", CHECK),
     killed("fetch", "s3", FETCH),
     killed("store", "s3", STORE, again=1),
+    killed("look", "graphql", LOOK),
     killed("record", "graphql", RECORD),
     Scenario("SIGTERM amid eight events", stopped_under_load),
 ]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.bodies import action_body, event_body
 
 _BEGAN = datetime.now(UTC)  # one moment for all: an example is the same whenever it is made
-DOORS = ("/actions/remove-background", "/events/images", "/runsync")
+DOORS = ("/actions/remove-background", "/events/images", "/runsync", "/backfill")
 _TOKEN = st.text("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=30)
 _HEADER_VALUE = st.text(
     st.characters(min_codepoint=0x20, max_codepoint=0xFF, blacklist_characters="\x7f"), max_size=60
@@ -42,6 +42,7 @@ def _honest(image_id: Any) -> list[dict[str, Any]]:
         action_body(image_id),
         event_body(image_id, at=_BEGAN, id=str(uuid.UUID(int=1))),
         {"input": {"id": image_id, "model": "embedded"}},
+        {"id": image_id, "model": "embedded"},
     ]
 
 

@@ -38,11 +38,11 @@ async def test_a_write_that_fails_half_way_leaves_everything_as_it_was(
     for name, data in before.items():
         (tmp_path / name).write_bytes(data)
     with files_of_at_most(len(PNG) // 2), pytest.raises(StorageRejected, match="can't be written"):
-        await files(tmp_path / "photo.png").store(KEY, PNG, {})
+        await files(tmp_path / "photo.png").store(KEY, PNG, {}, None)
     assert everything_in(tmp_path) == before
 
 
 async def test_a_cutout_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(b"made before")
-    await files(tmp_path / "photo.png").store(KEY, PNG, {})
+    await files(tmp_path / "photo.png").store(KEY, PNG, {}, None)
     assert everything_in(tmp_path) == {"photo.png": PNG}

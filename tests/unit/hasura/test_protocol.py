@@ -12,6 +12,7 @@ from webhook.hasura.protocol import (
     ActionCall,
     authorise,
     parse_action,
+    parse_backfill,
     parse_event,
     parse_runsync,
 )
@@ -91,6 +92,7 @@ def test_an_id_unfit_for_a_key_is_refused_under_every_door(image_id: str) -> Non
         (parse_action, action_body(input={"id": image_id})),
         (parse_event, event_body(event=event_part(data={"new": {"id": image_id}}))),
         (parse_runsync, {"input": {"id": image_id}}),
+        (parse_backfill, {"id": image_id}),
     ):
         with pytest.raises(InvalidImageId):
             parse(encode(body))
@@ -112,7 +114,7 @@ def test_a_delivery_is_read() -> None:
     assert delivery.request == RemovalRequest(IMAGE_ID)
     assert delivery.event_id == EVENT_ID
     assert (delivery.current_retry, delivery.max_retries) == (2, 5)
-    assert delivery.created_at == MOMENT
+    assert delivery.created_at == MOMENT + timedelta(hours=12)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +197,13 @@ def test_an_event_is_over_when_it_is_too_old() -> None:
 def test_the_ancestors_contract_is_read() -> None:
     body = {"input": {"id": "a1", "model": "briaai/RMBG-2.0"}, "webhook": None}
     assert parse_runsync(encode(body)) == RemovalRequest("a1", "briaai/RMBG-2.0")
+
+
+def test_a_backfill_is_read_and_never_goes_before_live_work() -> None:
+    for priority in ({}, {"priority": "live"}):
+        body = {"id": 12, "model": "briaai/RMBG-2.0", **priority}
+        assert parse_backfill(encode(body)) == RemovalRequest("12", "briaai/RMBG-2.0", "backfill")
+    assert parse_backfill(encode({"id": "a1"})).model is None
 
 
 @pytest.mark.parametrize("presented", [None, "", "wrong", "first-secretx", "é", "FIRST-SECRET"])

@@ -1,4 +1,6 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 
@@ -14,6 +16,7 @@ from webhook.errors import (
     RowNotFound,
     SourceNotFound,
     StorageUnavailable,
+    Superseded,
     UnexpectedDelivery,
     UnsupportedImage,
     WritebackRejected,
@@ -21,11 +24,13 @@ from webhook.errors import (
 )
 from webhook.hasura.protocol import Delivery
 from webhook.hasura.replies import (
+    USUAL_PATIENCE,
     Verdict,
     action_done,
     action_failed,
     event_done,
     event_failed,
+    event_unwritten,
     judge,
     retry_after_s,
     runsync_done,
@@ -36,9 +41,6 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 RESULT = RemovalResult("12", "img/12/trans.png", "embedded", 4, 3, 0.5)
 
 
-DAY = timedelta(days=1)
-
-
 def delivery(retry: int = 0, age: timedelta = timedelta()) -> Delivery:
     return Delivery("e1", "INSERT", RemovalRequest("12"), retry, 5, NOW - age)
 
@@ -46,19 +48,18 @@ def delivery(retry: int = 0, age: timedelta = timedelta()) -> Delivery:
 @pytest.mark.parametrize(
     ("error", "first", "last", "after_a_day"),
     [
-        (InvalidPayload("x"), "give up", "give up", "give up"),
-        (UnexpectedDelivery("x"), "give up", "give up", "give up"),
-        (ModelNotAllowed("x"), "give up", "give up", "give up"),
-        (RowNotFound("x"), "give up", "give up", "give up"),
-        (ImageTooLarge("x"), "give up", "give up", "give up"),
-        (UnsupportedImage("x"), "give up", "give up", "give up"),
-        (SourceNotFound("x"), "retry", "give up", "give up"),
-        (InferenceFailed("x"), "retry", "give up", "give up"),
-        (WritebackRejected("x"), "retry", "give up", "give up"),
-        (StorageUnavailable("x"), "retry later", "retry later", "give up"),
-        (WritebackUnavailable("x"), "retry later", "retry later", "give up"),
-        (Overloaded("x"), "retry later", "retry later", "give up"),
-        (DeadlineExceeded("x"), "retry later", "retry later", "give up"),
+        (ModelNotAllowed("x"), "end", "end", "end"),
+        (RowNotFound("x"), "end", "end", "end"),
+        (ImageTooLarge("x"), "end", "end", "end"),
+        (UnsupportedImage("x"), "end", "end", "end"),
+        (SourceNotFound("x"), "retry later", "retry later", "write down"),
+        (InferenceFailed("x"), "retry", "write down", "write down"),
+        (WritebackRejected("x"), "retry", "write down", "write down"),
+        (StorageUnavailable("x"), "retry later", "retry later", "write down"),
+        (WritebackUnavailable("x"), "retry later", "retry later", "write down"),
+        (Superseded("x"), "retry later", "retry later", "write down"),
+        (Overloaded("x"), "retry later", "retry later", "write down"),
+        (DeadlineExceeded("x"), "retry later", "retry later", "write down"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, RemovalError) else value,
 )
@@ -66,31 +67,67 @@ def test_the_failure_table(
     error: RemovalError, first: Verdict, last: Verdict, after_a_day: Verdict
 ) -> None:
     old = timedelta(hours=25)
-    assert judge(error, delivery(retry=0), NOW, DAY) == first
-    assert judge(error, delivery(retry=5), NOW, DAY) == last
-    assert judge(error, delivery(retry=6, age=old), NOW, DAY) == after_a_day
+    assert judge(error, delivery(retry=0), NOW, USUAL_PATIENCE) == first
+    assert judge(error, delivery(retry=5), NOW, USUAL_PATIENCE) == last
+    assert judge(error, delivery(retry=6, age=old), NOW, USUAL_PATIENCE) == after_a_day
 
 
 def test_an_outage_never_costs_an_event_its_first_tries_however_old_it_seems() -> None:
     week = delivery(retry=4, age=timedelta(days=7))
-    assert judge(StorageUnavailable("x"), week, NOW, DAY) == "retry later"
+    assert judge(StorageUnavailable("x"), week, NOW, USUAL_PATIENCE) == "retry later"
 
 
-def test_a_body_that_could_not_be_read_is_given_up() -> None:
-    assert judge(InvalidPayload("x"), None, NOW, DAY) == "give up"
+@pytest.mark.parametrize("error", [InvalidPayload("x"), UnexpectedDelivery("x")], ids=repr)
+def test_what_is_not_for_us_or_can_not_be_read_shows_up_as_failed_in_hasuras_log(
+    error: RemovalError,
+) -> None:
+    verdict = judge(error, None, NOW, USUAL_PATIENCE)
+    reply = event_failed(error, verdict, None)
+    assert (verdict, reply.status) == ("refuse", 400)
+    assert "Retry-After" not in reply.headers
 
 
-def test_giving_up_is_a_2xx_since_anything_else_brings_another_delivery() -> None:
-    reply = event_failed(UnsupportedImage("no image"), "give up", delivery())
-    assert reply.status == 200
+@pytest.mark.parametrize("retry", [0, 5, 30])
+def test_an_upload_is_waited_for_by_time_however_many_tries_it_had(retry: int) -> None:
+    error = SourceNotFound("not yet")
+    error.row_created_at = NOW - timedelta(minutes=14)
+    waiting = delivery(retry, age=timedelta(hours=5))
+    assert judge(error, waiting, NOW, USUAL_PATIENCE) == "retry later"
+    reply = event_failed(error, "retry later", waiting)
+    assert (reply.status, reply.asks_again) == (404, True)
+    assert 10 <= int(reply.headers["Retry-After"]) <= 60
+    error.row_created_at = NOW - timedelta(minutes=16)
+    assert judge(error, waiting, NOW, USUAL_PATIENCE) == "write down"
+
+
+def test_without_any_time_an_upload_is_waited_for_by_tries() -> None:
+    for retry, verdict in ((0, "retry"), (5, "write down")):
+        timeless = replace(delivery(retry), created_at=None)
+        assert judge(SourceNotFound("x"), timeless, NOW, USUAL_PATIENCE) == verdict
+
+
+def test_the_end_is_a_2xx_since_anything_else_brings_another_delivery() -> None:
+    for verdict in get_args(Verdict):
+        reply = event_failed(UnsupportedImage("no image"), verdict, delivery())
+        assert (reply.status == 200) == (verdict in ("end", "write down"))
+    reply = event_failed(UnsupportedImage("no image"), "end", delivery())
     assert reply.body == {"status": "failed", "code": "unsupported-image", "message": "no image"}
     assert "Retry-After" not in reply.headers
 
 
 def test_a_bounded_retry_names_no_time_since_hasura_would_then_never_stop() -> None:
-    reply = event_failed(SourceNotFound("not yet"), "retry", delivery())
-    assert reply.status == 404
+    reply = event_failed(InferenceFailed("broken"), "retry", delivery())
+    assert reply.status == 500
     assert "Retry-After" not in reply.headers
+
+
+def test_what_can_not_be_written_down_is_never_acknowledged() -> None:
+    refused = event_unwritten(WritebackRejected("no such column"), delivery(retry=5))
+    assert (refused.status, "Retry-After" in refused.headers) == (500, False)
+    for error in (WritebackUnavailable("down"), Superseded("others were first")):
+        later = event_unwritten(error, delivery(retry=5))
+        assert (later.status, "Retry-After" in later.headers) == (503, True)
+    assert event_unwritten(RowNotFound("gone"), delivery(retry=5)).status == 200
 
 
 def test_an_outage_asks_for_a_later_try_that_grows_with_the_retries() -> None:

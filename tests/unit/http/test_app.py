@@ -1,39 +1,52 @@
 """The doors with fake neighbours behind them: who is answered what, and what is touched."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import httpx2
 import pytest
-from anyio import CapacityLimiter, fail_after
+from anyio import fail_after
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from tests.support import bodies
 from tests.support.bodies import IMAGE_ID, MOMENT, USER_ID, action_body, event_part
 from tests.support.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
-from webhook.budget import Budget
-from webhook.domain import RemovalResult
+from tests.support.house import make_service
+from webhook.domain import PARAMETERS_VERSION, RemovalResult
 from webhook.errors import (
     InferenceFailed,
     RemovalError,
     SourceNotFound,
+    StorageRejected,
     StorageUnavailable,
+    WritebackRejected,
     WritebackUnavailable,
 )
-from webhook.http.app import ACTION_PATH, EVENT_PATH, RUNSYNC_PATH, create_app
+from webhook.http.app import (
+    ACTION_PATH,
+    BACKFILL_PATH,
+    EVENT_PATH,
+    RECIPE_PATH,
+    RUNSYNC_PATH,
+    create_app,
+)
 from webhook.jobs import Jobs
 from webhook.pipeline import Service
 
 SECRET = "the-secret-of-these-tests"
 FORMER_SECRET = "the-secret-of-yesterday"
-DOORS = [ACTION_PATH, EVENT_PATH, RUNSYNC_PATH]
+DOORS = [ACTION_PATH, EVENT_PATH, RUNSYNC_PATH, BACKFILL_PATH]
 event_body = partial(bodies.event_body, at=MOMENT)  # new, by the clock of the app
 
 
@@ -50,18 +63,13 @@ class House:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Service]:
-        yield Service(
-            store=self.store,
-            segmenter=self.segmenter,
-            rows=self.rows,
+        yield make_service(
+            self.store,
+            self.rows,
+            self.segmenter,
             jobs=Jobs(self.max_jobs, self.job_timeout_s, lambda: self.seconds_per_job),
-            source_bytes=Budget(2**20),
-            pixels=Budget(10_000),
-            target_prefix="img/",
-            max_pixels=10_000,
+            pixels_in_flight=10_000,
             job_timeout_s=self.job_timeout_s,
-            decoders=CapacityLimiter(1),
-            renderers=CapacityLimiter(1),
         )
 
     def is_untouched(self) -> bool:
@@ -93,8 +101,14 @@ def test_an_action_answers_with_the_key_when_all_is_written(
     assert png.startswith(b"\x89PNG")
     assert certificate["model"] == "halves"
     assert house.rows.changes == {
-        IMAGE_ID: RemovalResult(IMAGE_ID, key, "halves", 40, 30, certificate_coverage(certificate))
+        IMAGE_ID: RemovalResult(
+            IMAGE_ID, key, "halves", 40, 30, certificate_coverage(certificate), etag_of(png)
+        )
     }
+
+
+def etag_of(png: bytes) -> str:
+    return hashlib.md5(png).hexdigest()
 
 
 def certificate_coverage(certificate: Any) -> Any:
@@ -108,6 +122,82 @@ def test_an_event_and_the_ancestors_contract_do_the_same_job(
     answer = client.post(EVENT_PATH, json=event_body())
     assert answer.json() == {"status": "done", "id": IMAGE_ID, "key": key}
     assert client.post(RUNSYNC_PATH, json={"input": {"id": IMAGE_ID}}).json() == {"key": key}
+
+
+def test_a_backfill_is_told_all_that_was_made(client: TestClient, house: House) -> None:
+    answer = client.post(BACKFILL_PATH, json={"id": IMAGE_ID, "model": None})
+    made = house.rows.changes[IMAGE_ID]
+    assert isinstance(made, RemovalResult)
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {
+            "id": IMAGE_ID,
+            "key": f"img/{IMAGE_ID}/trans.png",
+            "width": 40,
+            "height": 30,
+            "coverage": made.coverage,
+            "model": "halves",
+        },
+    )
+    other = client.post(BACKFILL_PATH, json={"id": IMAGE_ID, "model": "other"})
+    assert other.json()["model"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"id": "../x"}, 400, "invalid-id"),
+        ({"input": {"id": IMAGE_ID}}, 400, "invalid-payload"),
+        ([], 400, "invalid-payload"),
+        ({"id": IMAGE_ID, "model": "evil/model"}, 400, "model-not-allowed"),
+        ({"id": "no-such-row"}, 404, "row-not-found"),
+    ],
+    ids=str,
+)
+def test_a_backfill_that_can_not_be_served_is_told_why(
+    client: TestClient, house: House, body: Any, status: int, code: str
+) -> None:
+    answer = client.post(BACKFILL_PATH, json=body)
+    assert (answer.status_code, answer.json()["extensions"]) == (status, {"code": code})
+    assert house.is_untouched()
+
+
+def test_a_backfill_is_told_the_default_recipe_if_it_knows_the_secret(
+    client: TestClient, house: House
+) -> None:
+    answer = client.get(RECIPE_PATH)
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {
+            "model": "halves",
+            "revision": "r1",
+            "precision": "float32",
+            "parameters": PARAMETERS_VERSION,
+        },
+    )
+    refused = client.get(RECIPE_PATH, headers={"x-webhook-secret": "wrong"})
+    assert (refused.status_code, refused.json()["extensions"]["code"]) == (401, "unauthorized")
+    app = client.app
+    assert isinstance(app, Starlette)
+    app.state.ready = False
+    closing = client.get(RECIPE_PATH)
+    assert (closing.status_code, closing.json()["extensions"]) == (
+        429,
+        {"code": "shutting-down", "transient": True},
+    )
+
+
+def test_a_backfill_is_counted_as_one(client: TestClient) -> None:
+    def count() -> float:
+        value = REGISTRY.get_sample_value(
+            "removal_requests_total", {"trigger": "backfill", "code": "ok"}
+        )
+        return value or 0
+
+    before = count()
+    client.post(BACKFILL_PATH, json={"id": IMAGE_ID})
+    client.get(RECIPE_PATH)
+    assert count() == before + 1
 
 
 def written_down(house: House) -> RemovalResult:
@@ -227,11 +317,12 @@ def test_another_users_row_and_no_row_at_all_get_the_same_answer(client: TestCli
     ],
     ids=str,
 )
-def test_an_event_that_nothing_will_heal_is_acknowledged_and_touches_nothing(
+def test_an_event_that_is_not_for_us_or_unreadable_fails_in_hasuras_log_and_touches_nothing(
     client: TestClient, house: House, changes: dict[str, Any]
 ) -> None:
     answer = client.post(EVENT_PATH, json=event_body(**changes))
-    assert (answer.status_code, answer.json()["status"]) == (200, "failed")
+    assert (answer.status_code, answer.json()["status"]) == (400, "failed")
+    assert "retry-after" not in answer.headers
     assert house.is_untouched()
 
 
@@ -266,14 +357,40 @@ def deliver(client: TestClient, retry: int) -> tuple[int, str]:
     return answer.status_code, answer.json()["code"]
 
 
-def test_a_missing_source_is_waited_for_until_the_last_attempt(
+@pytest.mark.parametrize("retry", [0, 5, 20])
+def test_a_missing_source_is_waited_for_by_time_not_by_tries(
+    client: TestClient, house: House, retry: int
+) -> None:
+    house.store.sources.clear()
+    house.rows.created_at = MOMENT - timedelta(minutes=14)
+    assert deliver(client, retry) == (404, "source-not-found")
+    assert house.is_untouched()
+    house.rows.created_at = MOMENT - timedelta(minutes=16)
+    assert deliver(client, retry) == (200, "source-not-found")
+    told = house.rows.changes[IMAGE_ID]
+    assert isinstance(told, SourceNotFound)
+    assert str(told).startswith("No file was uploaded within 15 minutes.")
+
+
+def test_a_failure_that_hasura_may_not_write_is_never_acknowledged(
     client: TestClient, house: House
 ) -> None:
-    house.store.error = SourceNotFound("not yet")
-    assert deliver(client, retry=0) == (404, "source-not-found")
-    assert house.is_untouched()
-    assert deliver(client, retry=5) == (200, "source-not-found")
-    assert isinstance(house.rows.changes[IMAGE_ID], SourceNotFound)
+    client.post(EVENT_PATH, json=event_body())
+    house.rows.error = WritebackRejected("no such column")
+    for retry in range(6):
+        assert deliver(client, retry) == (500, "writeback-rejected")
+
+
+def test_the_last_failed_try_of_an_event_does_not_undo_what_others_have_done(
+    client: TestClient, house: House
+) -> None:
+    action = action_body(input={"id": IMAGE_ID, "model": "other"})
+    assert client.post(ACTION_PATH, json=action).status_code == 200
+    house.segmenter.error = InferenceFailed("broken")
+    info = {"current_retry": 5, "max_retries": 5}
+    answer = client.post(EVENT_PATH, json=event_body(delivery_info=info))
+    assert (answer.status_code, answer.json()["status"]) == (200, "done")
+    assert written_down(house).model == "other"
 
 
 def test_a_fault_of_ours_is_retried_and_then_written_down(client: TestClient, house: House) -> None:
@@ -388,6 +505,7 @@ async def test_a_full_house_answers_at_once_and_says_when_to_come_back(house: Ho
             for retry in (0, 3)
         ]
         runsync = await client.post(RUNSYNC_PATH, json={"input": {"id": IMAGE_ID}})
+        backfill = await client.post(BACKFILL_PATH, json={"id": IMAGE_ID})
         assert house.segmenter.started == 1
         busy.cancel()
         await busy
@@ -396,6 +514,8 @@ async def test_a_full_house_answers_at_once_and_says_when_to_come_back(house: Ho
     assert (event.status_code, event.headers["retry-after"]) == (503, "7")
     assert later.headers["retry-after"] == "7"
     assert (runsync.status_code, runsync.headers["retry-after"]) == (429, "7")
+    assert (backfill.status_code, backfill.headers["retry-after"]) == (429, "7")
+    assert backfill.json()["extensions"] == {"code": "overloaded", "transient": True}
     assert house.is_untouched()
 
 
@@ -473,3 +593,46 @@ def test_health_readiness_and_metrics_need_no_secret(client: TestClient) -> None
     metrics = client.get("/metrics")
     assert metrics.status_code == 200
     assert "removal_stage_seconds" in metrics.text
+
+
+def deleted(client: TestClient, retry: int = 0) -> httpx2.Response:
+    event = event_part(op="DELETE", data={"old": {"id": IMAGE_ID}, "new": None})
+    trigger = {"name": "images_remove_cutouts"}
+    info = {"current_retry": retry, "max_retries": 5}
+    body = event_body(event=event, trigger=trigger, delivery_info=info)
+    return client.post(EVENT_PATH, json=body)
+
+
+def test_a_deleted_row_takes_its_cutouts_along_where_the_trigger_for_that_is_set(
+    client: TestClient, house: House
+) -> None:
+    client.post(EVENT_PATH, json=event_body())
+    house.store.stored["img/another/trans.png"] = (b"png", {})
+    house.rows.owners.clear()
+    answer = deleted(client)
+    assert (answer.status_code, answer.json()) == (200, {"status": "removed", "id": IMAGE_ID})
+    assert set(house.store.stored) == {"img/another/trans.png"}
+
+
+def test_a_row_that_is_there_again_keeps_its_cutouts(client: TestClient, house: House) -> None:
+    client.post(EVENT_PATH, json=event_body())
+    assert deleted(client).status_code == 200
+    assert house.store.stored
+
+
+def test_cutouts_that_can_not_be_removed_yet_are_asked_for_again(
+    client: TestClient, house: House
+) -> None:
+    house.rows.owners.clear()
+    house.store.error = StorageUnavailable("down")
+    assert (deleted(client).status_code, deleted(client, retry=5).status_code) == (503, 503)
+    house.store.error = StorageRejected("no right to delete")
+    assert (deleted(client).status_code, deleted(client, retry=5).status_code) == (500, 500)
+
+
+def test_the_insert_trigger_never_removes_anything(client: TestClient, house: House) -> None:
+    client.post(EVENT_PATH, json=event_body())
+    house.rows.owners.clear()
+    event = event_part(op="DELETE", data={"old": {"id": IMAGE_ID}, "new": None})
+    assert client.post(EVENT_PATH, json=event_body(event=event)).json()["status"] == "skipped"
+    assert house.store.stored

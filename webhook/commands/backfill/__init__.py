@@ -7,24 +7,28 @@ import argparse
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from webhook.domain import Recipe
-from webhook.errors import ConfigurationError
 from webhook.tuning import tune_process
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from webhook.commands.backfill.outstanding import Search
+    from webhook.commands.backfill.failures import FailureList
+    from webhook.commands.backfill.outstanding import Remover, Search
     from webhook.commands.progress import ProgressReport
+    from webhook.hasura.client import HasuraClient
     from webhook.inventory import Inventory
-    from webhook.pipeline import Service
     from webhook.settings import RowSettings
+    from webhook.storage import S3Storage
 
 _EXAMPLES = """\
 examples:
@@ -33,10 +37,13 @@ examples:
   python -m webhook backfill --status failed    only those that failed, once more
   python -m webhook backfill --stale            after MODELS or the service has changed
   python -m webhook backfill --limit 100        a first hundred, to see how it goes
+  python -m webhook backfill --through http://webhook:8000
+                                                the running service does the work
 
 Stop it whenever you like: the next run does what is left. Rows that are inserted after it
 has begun are left to the service. It takes the service's settings from the environment;
-WEBHOOK_SECRET is not needed.
+WEBHOOK_SECRET is needed only with --through. What failed is listed in a file at the end,
+or on stderr where that file can't be written.
 
 exit status: 0 all done, or nothing to do · 1 some failed, or it gave up in an outage ·
 2 wrong call or settings · 130 Ctrl-C
@@ -75,14 +82,23 @@ def add_command(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         "--concurrency",
         type=_positive,
         metavar="N",
-        help="images in work at once; by default two batches on CUDA, 4 on a CPU",
+        help="images in work at once; by default two batches on CUDA, 4 on a CPU, and two "
+        "batches (MAX_BATCH_SIZE) with --through",
+    )
+    parser.add_argument(
+        "--through",
+        type=_address,
+        metavar="URL",
+        help="have a running service do the work, behind its live work: no second model is loaded",
     )
     parser.add_argument(
         "--failures",
         type=Path,
-        default=Path("backfill-failures.csv"),
         metavar="FILE",
-        help="where the images that failed are listed; by default %(default)s",
+        help="where the images that failed are listed; by default backfill-failures.csv",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace an earlier list of failures"
     )
     parser.add_argument("--json", action="store_true", help="print results as JSON lines")
     parser.set_defaults(run=run)
@@ -102,49 +118,72 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _backfill(options: argparse.Namespace, report: "ProgressReport") -> int:
-    from webhook.commands.runner import default_concurrency
-    from webhook.settings import load_row_settings
+    from webhook.commands.backfill.failures import FailureList
+    from webhook.settings import load_row_settings, load_settings
 
-    settings = load_row_settings()
-    concurrency = options.concurrency or default_concurrency(settings)
-    # Backfill may be half of all jobs, and here there are no others.
-    settings = settings.model_copy(update={"max_jobs": 2 * concurrency})
+    settings = load_row_settings() if options.through is None else load_settings()
+    failures = FailureList(options.failures, overwrite=options.overwrite)
+    if not options.dry_run:
+        failures.check()
 
     from webhook.commands.backfill.outstanding import Backfill, Search
 
-    async with _opened(options, settings) as (inventory, service):
+    concurrency = options.concurrency or _usual_concurrency(options, settings)
+    async with _opened(options, settings, report, concurrency) as (inventory, worker):
         search = Search(inventory, report, options.limit)
-        if options.dry_run or service is None:
+        if options.dry_run or worker is None:
             return await _count(search, options.json)
-        with _failure_list(options.failures) as failures, report:
-            run = Backfill(service, report, failures)
+        with report:
+            run = Backfill(worker.remove, report, failures, worker.recipe.model.name)
             try:
                 await run.run(search, concurrency)
             finally:
                 report.add_remark(f"Looked at {search.row_count:,} rows.", rows=search.row_count)
-                if report.failures:
-                    where = str(options.failures)
-                    report.add_remark(f"What failed is listed in {where}.", failures=where)
+                if failures:
+                    _list_failures(failures, report)
                 if run.gave_up is not None:
                     why = f"Gave up: {run.gave_up}"
                     report.add_remark(why, gave_up=run.gave_up.code)
     return 1 if report.failures or run.gave_up else 0
 
 
+def _usual_concurrency(options: argparse.Namespace, settings: "RowSettings") -> int:
+    if options.through is not None:  # of whose device nothing is known but its settings
+        return 2 * settings.max_batch_size
+    from webhook.commands.runner import default_concurrency
+
+    return default_concurrency(settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """Who does what is found, and what makes the cut-outs of it."""
+
+    remove: "Remover"
+    recipe: Recipe
+
+
 @asynccontextmanager
 async def _opened(
-    options: argparse.Namespace, settings: "RowSettings"
-) -> "AsyncIterator[tuple[Inventory, Service | None]]":
+    options: argparse.Namespace,
+    settings: "RowSettings",
+    report: "ProgressReport",
+    concurrency: int,
+) -> "AsyncIterator[tuple[Inventory, _Worker | None]]":
     """Open what is needed: to look alone, no model, unless to tell which cut-outs are its own."""
-    from webhook.bootstrap import open_rows, open_service_on, open_store
+    from webhook.bootstrap import open_rows, open_store
     from webhook.inventory import Inventory
 
     started = datetime.now(UTC)
-    store, service = open_store(settings), None
+    store, worker = open_store(settings), None
     async with open_rows(settings) as table, AsyncExitStack() as stack:
         if options.stale or not options.dry_run:
-            opening = open_service_on(store, table, settings)
-            service = await stack.enter_async_context(opening)
+            opening = (
+                _working_here(store, table, settings, concurrency)
+                if options.through is None
+                else _working_there(options.through, settings, report, concurrency)
+            )
+            worker = await stack.enter_async_context(opening)
         yield (
             Inventory(
                 table,
@@ -152,13 +191,56 @@ async def _opened(
                 settings.target_prefix,
                 created_before=started,
                 status=options.status,
-                recipe=(
-                    Recipe(service.segmenter.identify(None)) if options.stale and service else None
-                ),
+                recipe=worker.recipe if options.stale and worker else None,
                 look_for_sources=options.dry_run,
             ),
-            service,
+            worker,
         )
+
+
+@asynccontextmanager
+async def _working_here(
+    store: "S3Storage", table: "HasuraClient", settings: "RowSettings", concurrency: int
+) -> AsyncIterator[_Worker]:
+    """Load the models into this process."""
+    from webhook.bootstrap import open_service_on
+    from webhook.pipeline import remove_background
+
+    # Backfill may be half of all jobs, and here there are no others.
+    settings = settings.model_copy(update={"max_jobs": 2 * concurrency})
+    async with open_service_on(store, table, settings) as service:
+        recipe = Recipe(service.models.identify(None))
+        yield _Worker(partial(remove_background, service=service), recipe)
+
+
+@asynccontextmanager
+async def _working_there(
+    url: str, settings: "RowSettings", report: "ProgressReport", concurrency: int
+) -> AsyncIterator[_Worker]:
+    """Ask a running service, and first what it makes: so a wrong address or secret shows."""
+    from webhook.commands.backfill.outstanding import PAUSES_S
+    from webhook.commands.backfill.through import open_running_service
+    from webhook.commands.runner import patiently
+    from webhook.settings import Settings
+
+    assert isinstance(settings, Settings)
+    async with open_running_service(url, settings.webhook_secret, concurrency) as service:
+        recipe = await patiently(service.recipe, PAUSES_S, report.note_outage)
+        yield _Worker(service.remove_background, recipe)
+
+
+def _list_failures(failures: "FailureList", report: "ProgressReport") -> None:
+    """Write the list; where it can't be written, on stderr, so that it is not lost."""
+    try:
+        failures.write()
+    except OSError as exc:
+        print(failures.text, end="", file=report.log_stream, flush=True)
+        report.add_remark(
+            f"What failed is listed on stderr: {failures.path} can't be written ({exc.strerror}).",
+            failures=None,
+        )
+    else:
+        report.add_remark(f"What failed is listed in {failures.path}.", failures=str(failures.path))
 
 
 async def _count(search: "Search", as_json: bool) -> int:
@@ -185,23 +267,20 @@ async def _count(search: "Search", as_json: bool) -> int:
     return 0
 
 
-@contextmanager
-def _failure_list(path: Path) -> Iterator[TextIO]:
-    """Open the list of failures, each line of it safe at once; an empty one does not stay."""
-    try:
-        file = path.open("w", encoding="utf-8", newline="", buffering=1)
-    except OSError as exc:
-        raise ConfigurationError(f"{path} can't be written: {exc.strerror}.") from exc
-    with file:
-        file.write("id,code,message\r\n")
-        nothing = file.tell()
-        yield file
-        is_empty = file.tell() == nothing
-    if is_empty:
-        path.unlink()
-
-
 def _positive(text: str) -> int:
     if (number := int(text)) < 1:
         raise ValueError
     return number
+
+
+def _address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise argparse.ArgumentTypeError(f"invalid address: {text!r}; one is http://host:8000")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise argparse.ArgumentTypeError("invalid address: nothing but a path may follow the host")
+    return text.rstrip("/")

@@ -3,20 +3,18 @@
 Which rows are looked at, and what is said at the end, is in backfill.py.
 """
 
-import csv
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import TextIO
 
 from anyio import CancelScope, create_memory_object_stream, create_task_group
 from anyio.streams.memory import MemoryObjectSendStream
 
+from webhook.commands.backfill.failures import FailureList
 from webhook.commands.progress import ProgressReport
 from webhook.commands.runner import do_all, patiently
 from webhook.domain import RemovalRequest, RemovalResult
-from webhook.errors import RemovalError, RequestRejected
+from webhook.errors import ModelNotAllowed, RemovalError, RequestRejected
 from webhook.inventory import Inventory, OutstandingRow
-from webhook.pipeline import Service, remove_background
 
 # An outage is waited out for two minutes. So many images in a row that fail by no fault of their
 # own mean that the next ones would fail too.
@@ -25,6 +23,9 @@ FAULTS_IN_A_ROW = 10
 
 # Found ahead of the work, so that the time left can be told. What is more waits in the table.
 _FOUND_AHEAD = 100_000
+
+Remover = Callable[[RemovalRequest], Awaitable[RemovalResult]]
+"""Who does a job, here or elsewhere."""
 
 
 class Search:
@@ -65,17 +66,26 @@ class Backfill:
     `gave_up` is why, if it did.
     """
 
-    def __init__(self, service: Service, report: ProgressReport, failures: TextIO) -> None:
+    def __init__(
+        self,
+        remove: Remover,
+        report: ProgressReport,
+        failures: FailureList,
+        default_model: str | None = None,
+    ) -> None:
         """Begin nothing yet.
 
         Args:
-            service: Whose jobs they become.
+            remove: Does each.
             report: Is told what became of each.
-            failures: Gets a line of CSV for each image that failed.
+            failures: Gets a line for each image that failed.
+            default_model: What stale cut-outs are made anew by. It must be named: who names no
+                model is content with the cut-out that lies there, if its model is still served.
         """
-        self._service = service
+        self._remove = remove
         self._report = report
-        self._failures = csv.writer(failures)
+        self._failures = failures
+        self._default_model = default_model
         self._faults_in_a_row = 0
         self._scope = CancelScope()
         self.gave_up: RemovalError | None = None
@@ -97,8 +107,8 @@ class Backfill:
                 self._give_up(error)
 
     async def _do(self, row: OutstandingRow) -> RemovalResult:
-        request = RemovalRequest(row.image_id, priority="backfill")
-        job = partial(remove_background, request, self._service)
+        model = self._default_model if row.reason == "stale" else None
+        job = partial(self._remove, RemovalRequest(row.image_id, model, "backfill"))
         return await patiently(job, PAUSES_S, self._report.note_outage)
 
     def _ended(self, row: OutstandingRow, outcome: RemovalResult | RemovalError) -> None:
@@ -106,10 +116,11 @@ class Backfill:
             self._faults_in_a_row = 0
             self._report.add_done(row.image_id, outcome, key=outcome.key)
             return
-        self._failures.writerow([row.image_id, outcome.code, outcome])
+        self._failures.add(row.image_id, outcome)
         self._report.add_failed(row.image_id, outcome)
         self._faults_in_a_row += 1
-        if isinstance(outcome, RequestRejected):  # the image's own fault, or its row's
+        # The image's own fault, or its row's; but for the model, of which we name the only one.
+        if isinstance(outcome, RequestRejected) and not isinstance(outcome, ModelNotAllowed):
             self._faults_in_a_row = 0
         if self._faults_in_a_row == FAULTS_IN_A_ROW:
             self._give_up(outcome)

@@ -7,8 +7,8 @@ from typing import Any
 import httpx2
 
 from webhook.commands.doctor.examination import Examination, Trouble, Untold
-from webhook.domain import RemovalResult
-from webhook.hasura.client import DOCUMENTS, ROLE, TIMEOUT_S, changes_of_result
+from webhook.domain import RemovalResult, RowState
+from webhook.hasura.client import DOCUMENTS, ROLE, TIMEOUT_S, changes_of_result, writing
 from webhook.hasura.protocol import TABLE_NAME
 from webhook.settings import Settings
 
@@ -55,8 +55,8 @@ class Engine:
         """Write to a row that isn't there: permissions are checked before that is noticed."""
         document = (DOCUMENTS / "record_removal.graphql").read_text("utf-8")
         result = RemovalResult(str(uuid.uuid4()), "key", "model", 1, 1, 1.0)
-        changes = changes_of_result(result)
-        answer = self.graphql(document, {"id": result.image_id, "changes": changes})
+        row = RowState(result.image_id, 0)
+        answer = self.graphql(document, writing(row, changes_of_result(result)))
         _refuse_errors(answer, f"The role {ROLE} must be able to write results: {APPLY}")
         return f"{ROLE} may write the result columns"
 
@@ -69,7 +69,8 @@ class Engine:
         queries = _names(schema["queryType"], "fields") - _QUERIES
         mutations = _names(schema["mutationType"], "fields") - _MUTATIONS
         result = changes_of_result(RemovalResult("", "", "", 1, 1, 1.0))
-        writes = {f"{TABLE_NAME}.{name}" for name in _names(columns, "inputFields") - set(result)}
+        needed = set(writing(RowState("", 0), result)["changes"])
+        writes = {f"{TABLE_NAME}.{name}" for name in _names(columns, "inputFields") - needed}
         if too_much := sorted(queries | mutations | writes):
             raise Trouble(
                 f"The role {ROLE} may also use {', '.join(too_much)}: take it away, or {APPLY}"

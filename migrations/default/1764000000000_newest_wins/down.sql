@@ -1,0 +1,3 @@
+ALTER TABLE public.images
+  DROP COLUMN cutout_etag,
+  DROP COLUMN lock_version;

@@ -1,0 +1,50 @@
+"""The service put together from fakes, as bootstrap.py puts it together from the real ones."""
+
+from typing import Any
+
+from anyio import CapacityLimiter
+
+from tests.support.fakes import FakeRows, FakeSegmenter, FakeStore
+from webhook.budget import Budget
+from webhook.cutting import Cutter
+from webhook.domain import RemovalResult
+from webhook.jobs import Jobs
+from webhook.pipeline import Service
+
+
+def make_service(
+    store: FakeStore,
+    rows: FakeRows,
+    segmenter: FakeSegmenter | None = None,
+    *,
+    jobs: Jobs[RemovalResult] | None = None,
+    source_bytes: int = 2**20,
+    max_pixels: int = 10_000,
+    pixels_in_flight: int = 10**6,
+    job_timeout_s: float = 60,
+) -> Service:
+    """Put a service together; one decoder, one renderer."""
+    segmenter = segmenter or FakeSegmenter()
+    return Service(
+        store=store,
+        models=segmenter,
+        cutter=Cutter(
+            sources=store,
+            segmenter=segmenter,
+            source_bytes=Budget(source_bytes),
+            pixels=Budget(pixels_in_flight),
+            decoders=CapacityLimiter(1),
+            renderers=CapacityLimiter(1),
+            max_pixels=max_pixels,
+        ),
+        rows=rows,
+        jobs=jobs or Jobs(100, 60, lambda: 0),
+        target_prefix="img/",
+        job_timeout_s=job_timeout_s,
+    )
+
+
+def cutter_of(service: Service) -> Any:
+    """Return the real cutter in a service, with its limits and budgets."""
+    assert isinstance(service.cutter, Cutter)
+    return service.cutter

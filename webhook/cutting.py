@@ -1,0 +1,98 @@
+"""From a source to its finished PNG, within the budgets of memory; where it goes is not told."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from anyio import CapacityLimiter
+from numpy.typing import NDArray
+
+from webhook.budget import Budget
+from webhook.domain import ModelIdentity, Priority, SourceObject
+from webhook.imaging import Cutout, SourceImage, decode, probe, render_cutout
+from webhook.telemetry import SOURCE_BYTES, StageClock
+from webhook.threads import run_in_thread
+
+
+class Sources(Protocol):
+    """Where sources lie."""
+
+    async def fetch(self, source: SourceObject) -> bytes:
+        """Return the bytes of a source."""
+
+
+class Segmenter(Protocol):
+    """Who predicts mattes."""
+
+    def prepare(self, image: NDArray[np.uint8], model: ModelIdentity) -> Any:
+        """Make what `segment` takes of uint8 RGB or RGBA (H, W, 3 or 4); runs in a thread."""
+
+    async def segment(
+        self, prepared: Any, model: ModelIdentity, priority: Priority
+    ) -> NDArray[np.float32]:
+        """Predict the alpha matte, float32 (h, w) in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cutter:
+    """Makes cut-outs.
+
+    Attributes:
+        sources: S3.
+        segmenter: The models.
+        source_bytes: Budget of the bytes of all sources in work.
+        pixels: Budget of the pixels of all images in work.
+        decoders: Limits the threads that make the device's input.
+        renderers: Limits the threads that work on its output; apart, so that what feeds the device
+            does not wait behind what has left it.
+        max_pixels: Of one image.
+    """
+
+    sources: Sources
+    segmenter: Segmenter
+    source_bytes: Budget
+    pixels: Budget
+    decoders: CapacityLimiter
+    renderers: CapacityLimiter
+    max_pixels: int
+
+    @asynccontextmanager
+    async def cut_out(
+        self, source: SourceObject, model: ModelIdentity, priority: Priority, clock: StageClock
+    ) -> AsyncIterator[Cutout]:
+        """Make a cut-out, and hold its share of the budgets while the caller works on it.
+
+        Raises:
+            ImageRejected: the image is hopeless.
+            RemovalError: it could not be fetched, or its matte not predicted.
+        """
+        async with self.source_bytes.share(source.size_bytes, priority) as of_bytes:
+            with clock.stage("fetch"):
+                data = await self.sources.fetch(source)
+            SOURCE_BYTES.inc(len(data))
+            with clock.stage("probe"):
+                pixels = await run_in_thread(
+                    self.decoders, probe, data, self.max_pixels, holding=[of_bytes]
+                )
+            async with self.pixels.share(pixels, priority) as of_pixels:
+                held = [of_bytes, of_pixels]
+                with clock.stage("decode"):
+                    image, prepared = await run_in_thread(
+                        self.decoders, self._decode_and_prepare, data, model, holding=held
+                    )
+                del data
+                with clock.stage("segment"):
+                    alpha = await self.segmenter.segment(prepared, model, priority)
+                with clock.stage("render"):
+                    cutout = await run_in_thread(
+                        self.renderers, render_cutout, image, alpha, holding=held
+                    )
+                del image
+                # Still within the budgets, or a slow S3 would pile up PNGs.
+                yield cutout
+
+    def _decode_and_prepare(self, data: bytes, model: ModelIdentity) -> tuple[SourceImage, Any]:
+        image = decode(data, self.max_pixels)
+        return image, self.segmenter.prepare(image.rgba, model)
