@@ -38,13 +38,13 @@ def test_rows_that_are_older_than_the_trigger_are_done(
 
 
 def test_rows_are_done_by_the_running_service(
-    terminal: Terminal, user: User, database: Database
+    operator: Terminal, user: User, database: Database
 ) -> None:
     image_id = str(uuid.uuid4())
     user.upload(image_id, ROCKET)
     database.insert_without_event(image_id)
-    terminal.environment["SERVICE"] = user.stack.webhook_url
-    said = terminal.type('python -m webhook backfill --through "$SERVICE"')
+    operator.environment["SERVICE"] = user.stack.webhook_url
+    said = operator.type('python -m webhook backfill --through "$SERVICE"')
     assert "1 done, 0 failed" in said
     assert database.row(image_id)["status"] == "done"
 
