@@ -28,8 +28,8 @@ from bench.machine import describe_machine
 from bench.simulated_service import NETWORK_PX, SleepingNetwork, simulated_model
 from devstack.stack import Stack
 from tests.support.bodies import event_body
-from webhook.domain import RemovalResult
-from webhook.hasura.client import DOCUMENTS, ROLE, changes_of_result
+from webhook.domain import RemovalResult, RowState
+from webhook.hasura.client import DOCUMENTS, ROLE, changes_of_result, writing
 from webhook.hasura.protocol import SECRET_HEADER
 from webhook.http.app import EVENT_PATH
 from webhook.segmentation.segmenter import IMAGE_MEAN, IMAGE_STD, predict
@@ -234,7 +234,8 @@ def measure_engine_ms(stack: Stack, image_ids: Sequence[str]) -> float:
     seconds = []
     for image_id in image_ids:
         result = RemovalResult(image_id, f"img/{image_id}/trans.png", load.DEFAULT_MODEL, 1, 1, 0.5)
-        variables = {"id": image_id, "changes": changes_of_result(result)}
+        # One delivery has written each row before.
+        variables = writing(RowState(image_id, 1), changes_of_result(result))
         time.sleep(IDLE_PAUSE_S)
         started = time.perf_counter()
         connection.request(
