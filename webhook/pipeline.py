@@ -265,6 +265,7 @@ class _Journey:
         clock: Times its stages.
         stored: ETag of the cut-out that it has stored last, if it has.
         stored_for: The source of that.
+        png_bytes: The size of that.
     """
 
     request: RemovalRequest
@@ -273,6 +274,7 @@ class _Journey:
     clock: StageClock
     stored: str | None = None
     stored_for: SourceObject | None = None
+    png_bytes: int | None = None
 
     @property
     def key(self) -> str:
@@ -348,7 +350,8 @@ class _Journey:
                 self.stored = await service.store.store(
                     self.key, cutout.png, written, standing.etag if standing else None
                 )
-            CUTOUT_BYTES.inc(len(cutout.png))
+            self.png_bytes = len(cutout.png)
+            CUTOUT_BYTES.inc(self.png_bytes)
         self.stored_for = source
         return replace(result, etag=self.stored)
 
@@ -379,6 +382,7 @@ class _Journey:
             coverage=round(result.coverage, 4),
             certificate_hit=is_hit,
             source_bytes=source.size_bytes,
+            png_bytes=self.png_bytes,
             **self.clock.fields(),
         )
 
