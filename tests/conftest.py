@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 import time_machine
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the service has it; before torch
-
-import torch
 
 if TYPE_CHECKING:
     from devstack.stack import Stack
@@ -33,6 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # By itself structlog draws tracebacks with all their variables: a second for each.
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.contextvars.merge_contextvars, plain])
     days = config.getoption("--days-later")
     if days:  # before any test module is imported: its constants may ask for the time, too
         config.stash[_TRAVEL] = time_machine.travel(datetime.now(UTC) + timedelta(days=days))
@@ -55,6 +57,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(_OURS) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+    import torch  # takes time that the process which only hands out the tests need not wait for
+
     torch.manual_seed(0)
 
 
