@@ -16,6 +16,8 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' webhook/__init__.py)
 WEIGHTS ?=
 HUB_SECRET := --secret id=HF_TOKEN,env=HF_TOKEN
 AXE := tests/browser/node_modules/axe-core/axe.min.js
+# Whatever the environment says: the tests start hundreds of processes of the same modules.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
