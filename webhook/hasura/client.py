@@ -303,13 +303,15 @@ def _as_headers(session_variables: Mapping[str, str]) -> Mapping[str, bytes]:
     headers = {}
     for name, value in session_variables.items():
         name = name.lower()
+        if not name.startswith("x-hasura-"):
+            continue  # engines before v2.42 pass on all that their auth hook answers
         if not _SESSION_VARIABLE.fullmatch(name) or _UNPRINTABLE.search(value):
             raise InvalidPayload("session_variables: a name or value can't be a header.")
         if name not in ("x-hasura-admin-secret", "x-hasura-access-key"):
             headers[name] = value.strip().encode()
     if sum(map(len, headers)) + sum(map(len, headers.values())) > _MAX_SESSION_BYTES:
         raise InvalidPayload("session_variables: they are too large to be sent on.")
-    if "x-hasura-role" not in headers:
-        # Without a role the admin secret alone would make the caller an administrator.
-        raise InvalidPayload("session_variables: x-hasura-role is missing.")
+    if not headers.get("x-hasura-role"):
+        # Without one the admin secret alone would make the caller an administrator.
+        raise InvalidPayload("session_variables: x-hasura-role is missing or empty.")
     return headers
