@@ -38,7 +38,7 @@ IN_FLIGHT = 32
 MEGAPIXELS = 2
 HEALTH_INTERVAL_S = 0.05
 IDLE_PAUSE_S = 0.1  # as long as the engine waits between write-backs of single deliveries
-S3_AND_IMAGE_STAGES = ("find", "check", "fetch", "probe", "decode", "render", "store")
+S3_AND_IMAGE_STAGES = ("find", "check", "fetch", "probe", "decode", "shrink", "render", "store")
 
 
 @dataclass(frozen=True)

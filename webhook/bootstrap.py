@@ -10,6 +10,7 @@ from anyio import CapacityLimiter, to_thread
 
 from webhook.budget import Budget
 from webhook.cutting import Cutter, Sources
+from webhook.decoders.pool import open_decoders
 from webhook.domain import RemovalResult
 from webhook.hasura.client import HasuraClient, NoHasura, open_hasura
 from webhook.hasura.replies import Patience
@@ -33,6 +34,7 @@ Loader = Callable[[JobSettings], Mapping[str, LoadedModel]]
 
 # Of the largest size that is allowed; of the usual one they are dozens.
 _LARGEST_SOURCES_IN_FLIGHT = 8
+_OF_DEADLINE_TO_DECODE = 0.3  # so that a second try ends before it
 
 
 def load_models(settings: JobSettings) -> Mapping[str, LoadedModel]:
@@ -118,16 +120,25 @@ async def open_service_on(
         settings.max_jobs, settings.job_timeout_s, segmenter.seconds_per_image
     )
     with exporting(settings.traces_url):
-        async with aclosing(segmenter), aclosing(jobs):
+        async with (
+            open_decoders(
+                cores,
+                max_pixels=settings.max_pixels,
+                max_pixels_in_flight=settings.max_pixels_in_flight,
+                patience_s=settings.job_timeout_s * _OF_DEADLINE_TO_DECODE,
+            ) as decoders,
+            aclosing(segmenter),
+            aclosing(jobs),
+        ):
             await segmenter.warm_up()
             cutter = Cutter(
                 sources=store,
                 segmenter=segmenter,
                 source_bytes=Budget(_LARGEST_SOURCES_IN_FLIGHT * settings.max_source_bytes),
                 pixels=Budget(settings.max_pixels_in_flight),
-                decoders=CapacityLimiter(cores),
+                decoders=decoders,
+                feeders=CapacityLimiter(cores),
                 renderers=CapacityLimiter(cores),
-                max_pixels=settings.max_pixels,
             )
             yield Service(
                 store=store,

@@ -1,7 +1,7 @@
 """From a source to its finished PNG, within the budgets of memory; where it goes is not told."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,9 +9,9 @@ import numpy as np
 from anyio import CapacityLimiter
 from numpy.typing import NDArray
 
-from webhook.budget import Budget
+from webhook.budget import Budget, Share
 from webhook.domain import ModelIdentity, Priority, SourceObject
-from webhook.imaging import Cutout, SourceImage, decode, probe, render_cutout
+from webhook.imaging import Cutout, SourceImage, render_cutout
 from webhook.telemetry import SOURCE_BYTES, StageClock
 from webhook.threads import run_in_thread
 
@@ -21,6 +21,19 @@ class Sources(Protocol):
 
     async def fetch(self, source: SourceObject) -> bytes:
         """Return the bytes of a source."""
+
+
+class Decoders(Protocol):
+    """Who makes pixels of files, where a broken one breaks nothing else."""
+
+    def opened(self, data: bytes) -> AbstractContextManager[Any]:
+        """Hold a file for the other two."""
+
+    async def probe(self, file: Any) -> int:
+        """Return how many pixels it has, by the header alone."""
+
+    async def decode(self, file: Any, pixels: int) -> tuple[SourceImage, Share]:
+        """Return the image, and a share in its memory, which is another's when all let go."""
 
 
 class Segmenter(Protocol):
@@ -44,19 +57,19 @@ class Cutter:
         segmenter: The models.
         source_bytes: Budget of the bytes of all sources in work.
         pixels: Budget of the pixels of all images in work.
-        decoders: Limits the threads that make the device's input.
+        decoders: Processes that may die.
+        feeders: Limits the threads that make the device's input.
         renderers: Limits the threads that work on its output; apart, so that what feeds the device
             does not wait behind what has left it.
-        max_pixels: Of one image.
     """
 
     sources: Sources
     segmenter: Segmenter
     source_bytes: Budget
     pixels: Budget
-    decoders: CapacityLimiter
+    decoders: Decoders
+    feeders: CapacityLimiter
     renderers: CapacityLimiter
-    max_pixels: int
 
     @asynccontextmanager
     async def cut_out(
@@ -72,27 +85,31 @@ class Cutter:
             with clock.stage("fetch"):
                 data = await self.sources.fetch(source)
             SOURCE_BYTES.inc(len(data))
-            with clock.stage("probe"):
-                pixels = await run_in_thread(
-                    self.decoders, probe, data, self.max_pixels, holding=[of_bytes]
-                )
-            async with self.pixels.share(pixels, priority) as of_pixels:
-                held = [of_bytes, of_pixels]
-                with clock.stage("decode"):
-                    image, prepared = await run_in_thread(
-                        self.decoders, self._decode_and_prepare, data, model, holding=held
-                    )
+            with self.decoders.opened(data) as file:
                 del data
-                with clock.stage("segment"):
-                    alpha = await self.segmenter.segment(prepared, model, priority)
-                with clock.stage("render"):
-                    cutout = await run_in_thread(
-                        self.renderers, render_cutout, image, alpha, holding=held
-                    )
-                del image
-                # Still within the budgets, or a slow S3 would pile up PNGs.
-                yield cutout
-
-    def _decode_and_prepare(self, data: bytes, model: ModelIdentity) -> tuple[SourceImage, Any]:
-        image = decode(data, self.max_pixels)
-        return image, self.segmenter.prepare(image.rgba, model)
+                with clock.stage("probe"):
+                    pixels = await self.decoders.probe(file)
+                async with self.pixels.share(pixels, priority) as of_pixels:
+                    with clock.stage("decode"):
+                        image, of_image = await self.decoders.decode(file, pixels)
+                    held = [of_bytes, of_pixels, of_image]
+                    try:
+                        with clock.stage("shrink"):
+                            prepared = await run_in_thread(
+                                self.feeders,
+                                self.segmenter.prepare,
+                                image.rgba,
+                                model,
+                                holding=held,
+                            )
+                        with clock.stage("segment"):
+                            alpha = await self.segmenter.segment(prepared, model, priority)
+                        with clock.stage("render"):
+                            cutout = await run_in_thread(
+                                self.renderers, render_cutout, image, alpha, holding=held
+                            )
+                    finally:
+                        del image
+                        of_image.let_go()
+                    # Still within the budgets, or a slow S3 would pile up PNGs.
+                    yield cutout

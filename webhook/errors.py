@@ -8,7 +8,7 @@ RemovalError
 │       └── ImageTooLarge 413 · UnsupportedImage 422
 ├── TemporarilyUnavailable  transient, ask again
 │   └── Overloaded 429 · StorageUnavailable 503 · WritebackUnavailable 503 · Superseded 503
-│       DeviceOutOfMemory 503 · ShuttingDown 503 · DeadlineExceeded 504
+│       DecodersUnavailable 503 · DeviceOutOfMemory 503 · ShuttingDown 503 · DeadlineExceeded 504
 └── ServiceFault            ours: a bug or the set-up
     ├── InferenceFailed 500 · StorageRejected 500 · WritebackRejected 500
     └── ConfigurationError · WeightsInvalid (at start: one line, then exit)
@@ -150,6 +150,12 @@ class Superseded(TemporarilyUnavailable):
     """Another job for the same image wrote first, again and again."""
 
     code = "superseded"
+
+
+class DecodersUnavailable(TemporarilyUnavailable):
+    """The processes that decode images are ended from outside, or can't be started now."""
+
+    code = "decoders-unavailable"
 
 
 class DeviceOutOfMemory(TemporarilyUnavailable):

@@ -35,6 +35,9 @@ CUTOUT_BYTES = Counter("removal_cutout_bytes_total", "Bytes of cut-outs, written
 CERTIFICATE_HITS = Counter(
     "certificate_hits_total", "Jobs whose cut-out lay in S3 already: only the row was written"
 )
+DECODERS_ENDED = Counter(
+    "decoders_ended_total", "Processes that decode which had to be replaced", ["reason"]
+)
 IN_FLIGHT = Gauge("in_flight", "Requests in work")
 QUEUE_DEPTH = Gauge("queue_depth", "Images that wait for the device")
 BATCH_SIZE = Histogram(

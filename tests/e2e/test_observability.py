@@ -39,6 +39,7 @@ STAGES = (
     "fetch",
     "probe",
     "decode",
+    "shrink",
     "segment",
     "render",
     "store",

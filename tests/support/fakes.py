@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import io
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from webhook.budget import Share
 from webhook.domain import (
     ImageRow,
     ModelIdentity,
@@ -34,6 +36,23 @@ from webhook.errors import (
     StorageUnavailable,
     Superseded,
 )
+from webhook.imaging import SourceImage, decode, probe
+
+
+class DecodersInThreads:
+    """What helper processes do, done at once here."""
+
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+
+    def opened(self, data: bytes) -> AbstractContextManager[bytes]:
+        return nullcontext(data)
+
+    async def probe(self, file: bytes) -> int:
+        return probe(file, self._max_pixels)
+
+    async def decode(self, file: bytes, pixels: int) -> tuple[SourceImage, Share]:
+        return await asyncio.to_thread(decode, file, self._max_pixels), Share(lambda: None)
 
 
 @dataclass

@@ -4,7 +4,7 @@ from typing import Any
 
 from anyio import CapacityLimiter
 
-from tests.support.fakes import FakeRows, FakeSegmenter, FakeStore
+from tests.support.fakes import DecodersInThreads, FakeRows, FakeSegmenter, FakeStore
 from webhook.budget import Budget
 from webhook.cutting import Cutter
 from webhook.domain import RemovalResult
@@ -23,7 +23,7 @@ def make_service(
     pixels_in_flight: int = 10**6,
     job_timeout_s: float = 60,
 ) -> Service:
-    """Put a service together; one decoder, one renderer."""
+    """Put a service together; one renderer."""
     segmenter = segmenter or FakeSegmenter()
     return Service(
         store=store,
@@ -33,9 +33,9 @@ def make_service(
             segmenter=segmenter,
             source_bytes=Budget(source_bytes),
             pixels=Budget(pixels_in_flight),
-            decoders=CapacityLimiter(1),
+            decoders=DecodersInThreads(max_pixels),
+            feeders=CapacityLimiter(1),
             renderers=CapacityLimiter(1),
-            max_pixels=max_pixels,
         ),
         rows=rows,
         jobs=jobs or Jobs(100, 60, lambda: 0),

@@ -31,10 +31,10 @@ async def service() -> AsyncIterator[Service]:
         yield service
 
 
-async def test_decoders_and_renderers_take_no_threads_from_each_other(service: Service) -> None:
-    for number in range(int(cutter_of(service).decoders.total_tokens)):
-        cutter_of(service).decoders.acquire_on_behalf_of_nowait(number)
-    assert cutter_of(service).decoders.available_tokens == 0
+async def test_feeders_and_renderers_take_no_threads_from_each_other(service: Service) -> None:
+    for number in range(int(cutter_of(service).feeders.total_tokens)):
+        cutter_of(service).feeders.acquire_on_behalf_of_nowait(number)
+    assert cutter_of(service).feeders.available_tokens == 0
     assert (
         cutter_of(service).renderers.available_tokens == cutter_of(service).renderers.total_tokens
     )

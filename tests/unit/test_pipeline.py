@@ -117,12 +117,12 @@ async def test_sources_that_do_not_fit_into_the_budget_together_are_not_read_tog
     assert set(store.stored) == {"img/a/trans.png", "img/b/trans.png", "img/c/trans.png"}
 
 
-async def test_a_cutout_is_rendered_even_while_every_decoder_is_busy() -> None:
+async def test_a_cutout_is_rendered_even_while_every_feeder_is_busy() -> None:
     segmenter = SlowSegmenter()
     async with working(FakeStore({"a": PHOTO}), segmenter=segmenter) as service:
         job = begin("a", service)
         await until(lambda: segmenter.asked == 1)
-        cutter_of(service).decoders.acquire_on_behalf_of_nowait("a source that takes long")
+        cutter_of(service).feeders.acquire_on_behalf_of_nowait("an image that takes long")
         segmenter.let.set()
         with fail_after(PATIENCE_S):
             assert (await job).key == "img/a/trans.png"
@@ -208,23 +208,23 @@ async def test_callers_who_hang_up_do_not_make_room_for_more_threads(
     """A thread can't be stopped: its place and its share of the budgets are free when it ends."""
     at_work, most, end = [0], [0], threading.Event()
 
-    def slow_probe(data: bytes, max_pixels: int) -> int:
+    def slow_prepare(image: NDArray[np.uint8], model: ModelIdentity) -> None:
         at_work[0] += 1
         most[0] = max(most[0], at_work[0])
         assert end.wait(PATIENCE_S)
         at_work[0] -= 1
-        return 1200
 
-    monkeypatch.setattr("webhook.cutting.probe", slow_probe)
+    segmenter = FakeSegmenter()
+    monkeypatch.setattr(segmenter, "prepare", slow_prepare)
     ids = [f"{number}" for number in range(5)]
     store = FakeStore(dict.fromkeys(ids, PHOTO))
-    async with working(store) as service:
+    async with working(store, segmenter=segmenter) as service:
         for image_id in ids:
             job = begin(image_id, service)
             await asyncio.sleep(0.02)
             job.cancel()
             await asyncio.sleep(0)
-        assert cutter_of(service).decoders.borrowed_tokens == 1
+        assert cutter_of(service).feeders.borrowed_tokens == 1
         assert most == [1]
         end.set()
-        await until(lambda: cutter_of(service).decoders.borrowed_tokens == 0)
+        await until(lambda: cutter_of(service).feeders.borrowed_tokens == 0)

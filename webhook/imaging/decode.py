@@ -3,7 +3,7 @@
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -37,6 +37,14 @@ _OPAQUE = 255
 _LEVELS_OF_LOW_BITS = {"L;2": 3, "L;4": 15}  # the highest level of a PNG's 2 and 4 bit grey
 
 
+Allocate = Callable[[tuple[int, int, int]], NDArray[np.uint8]]
+"""Makes the array (H, W, 4) that the decoded pixels are left in."""
+
+
+def _on_the_heap(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    return np.empty(shape, np.uint8)
+
+
 @dataclass(frozen=True, slots=True)
 class SourceImage:
     """A decoded source.
@@ -57,15 +65,20 @@ def probe(data: bytes, max_pixels: int) -> int:
         return image.width * image.height
 
 
-def decode(data: bytes, max_pixels: int) -> SourceImage:
+def decode(data: bytes, max_pixels: int, allocate: Allocate = _on_the_heap) -> SourceImage:
     """Decode the first frame of one of the IMAGE_FORMATS, told by its content.
+
+    Args:
+        data: The file.
+        max_pixels: See below.
+        allocate: Makes the image's array; called at most once.
 
     Raises:
         ImageTooLarge: the header names more than `max_pixels`; no pixel is decoded then.
         UnsupportedImage: it is none of these, or damaged.
     """
     with _opened(data, max_pixels) as image:
-        return _decode(image, data)
+        return _decode(image, data, allocate)
 
 
 @contextmanager
@@ -84,46 +97,51 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
         raise UnsupportedImage("The image file is damaged or incomplete.") from exc
 
 
-def _decode(image: Image.Image, data: bytes) -> SourceImage:
+def _decode(image: Image.Image, data: bytes, allocate: Allocate) -> SourceImage:
     if isinstance(image, JpegImageFile):
         check_jpeg_scans(data)
     conversion = srgb_conversion(image.info.get("icc_profile"), image.mode)
     if isinstance(image, JpegImageFile) and conversion is None:
-        stored = _decode_fast_jpeg(data, image.size)
-        if stored is not None:
-            return SourceImage(_upright(stored, _orientation(image)), has_alpha=False)
-    return _decode_with_pillow(image, conversion)
+        orientation = _orientation(image)
+        upright = _empty_upright(*image.size, orientation, allocate)
+        if _decode_fast_jpeg(data, image.size, upright, orientation):
+            return SourceImage(upright, has_alpha=False)
+        allocate = lambda shape: upright  # noqa: E731  # Pillow's shape is the same
+    return _decode_with_pillow(image, conversion, allocate)
 
 
-def _decode_fast_jpeg(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8] | None:
-    """Decode with libjpeg-turbo straight to RGBA, or return None: Pillow must judge this one."""
+def _decode_fast_jpeg(
+    data: bytes, size: tuple[int, int], upright: NDArray[np.uint8], orientation: int
+) -> bool:
+    """Decode with libjpeg-turbo straight to RGBA, or return False: Pillow must judge this one."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         if (width, height) != size or colours not in ("YCbCr", "RGB", "Gray"):
-            return None
-        rgba: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGBA")
+            return False
+        if orientation == 1:
+            simplejpeg.decode_jpeg(data, "RGBA", buffer=upright)
+        else:
+            _turn(simplejpeg.decode_jpeg(data, "RGBA"), upright, orientation)
     except ValueError:  # it is strict: cameras' harmless mistakes end here too
-        return None
-    return rgba
+        return False
+    return True
 
 
-def _upright(stored: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    if orientation == 1:
-        return stored
-    upright = _empty_upright(stored.shape[1], stored.shape[0], orientation)
+def _turn(stored: NDArray[np.uint8], upright: NDArray[np.uint8], orientation: int) -> None:
     as_stored = _as_stored(upright, orientation)
     words = stored.view(np.uint32)[:, :, 0]
     for top in range(0, len(words), _STRIP_ROWS):  # a turn of the whole would miss the cache
         as_stored[top : top + _STRIP_ROWS] = words[top : top + _STRIP_ROWS]
-    return upright
 
 
-def _decode_with_pillow(image: Image.Image, conversion: SrgbConversion | None) -> SourceImage:
+def _decode_with_pillow(
+    image: Image.Image, conversion: SrgbConversion | None, allocate: Allocate
+) -> SourceImage:
     frame = image.tile[0].extents if isinstance(image, GifImageFile) and image.tile else None
     loaded = _loaded_8_bit(image)
     width, height = loaded.size
     orientation = _orientation(image)
-    upright = _empty_upright(width, height, orientation)
+    upright = _empty_upright(width, height, orientation, allocate)
     as_stored = _as_stored(upright, orientation)
     has_alpha = False
     for top in range(0, height, _STRIP_ROWS):  # whole, each step would need one more full copy
@@ -179,11 +197,12 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def _empty_upright(width: int, height: int, orientation: int) -> NDArray[np.uint8]:
+def _empty_upright(
+    width: int, height: int, orientation: int, allocate: Allocate
+) -> NDArray[np.uint8]:
     """Allocate for a picture that is stored with this size and orientation."""
     lies_on_its_side = orientation >= 5
-    shape = (width, height, 4) if lies_on_its_side else (height, width, 4)
-    return np.empty(shape, np.uint8)
+    return allocate((width, height, 4) if lies_on_its_side else (height, width, 4))
 
 
 def _as_stored(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint32]:
