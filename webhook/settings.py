@@ -82,7 +82,7 @@ class JobSettings(BaseSettings):
         default=400_000_000,
         validate_default=True,
         description="Most pixels of all decoded images together, at least `MAX_PIXELS`; each takes "
-        "up to 12 bytes of memory",
+        "up to 16 bytes of memory",
     )
     job_timeout_s: float = Field(
         default=90.0,

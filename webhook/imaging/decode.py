@@ -33,6 +33,7 @@ _DAMAGE = (
 )
 _EXIF_ORIENTATION = 0x0112
 _STRIP_ROWS = 64
+_TILE_PX = 2**18
 _OPAQUE = 255
 _LEVELS_OF_LOW_BITS = {"L;2": 3, "L;4": 15}  # the highest level of a PNG's 2 and 4 bit grey
 
@@ -138,46 +139,60 @@ def _decode_with_pillow(
     image: Image.Image, conversion: SrgbConversion | None, allocate: Allocate
 ) -> SourceImage:
     frame = image.tile[0].extents if isinstance(image, GifImageFile) and image.tile else None
-    loaded = _loaded_8_bit(image)
+    loaded = _loaded(image)
     width, height = loaded.size
     orientation = _orientation(image)
     upright = _empty_upright(width, height, orientation, allocate)
     as_stored = _as_stored(upright, orientation)
     has_alpha = False
-    for top in range(0, height, _STRIP_ROWS):  # whole, each step would need one more full copy
-        strip = loaded.crop((0, top, width, min(top + _STRIP_ROWS, height)))
-        rgba = np.array(strip.convert("RGBA"))
+    for box in _tiles(width, height):  # whole, each step would need one more full copy
+        tile = _as_8_bit(loaded.crop(box))
+        rgba = np.array(tile.convert("RGBA"))
         if conversion is not None:
-            strip.info.pop("transparency", None)  # is in `rgba` already
-            rgba[:, :, :3] = conversion.apply(strip)
-        if frame is not None:
+            tile.info.pop("transparency", None)  # is in `rgba` already
+            rgba[:, :, :3] = conversion.apply(tile)
+        left, top, right, bottom = box
+        if frame is not None:  # of a GIF, which is too narrow for parts of rows
             _clear_outside(frame, rgba, top)
         words = rgba.view(np.uint32)[:, :, 0]
         if rgba[:, :, 3].min() < _OPAQUE:
             has_alpha = True
             words *= rgba[:, :, 3] != 0  # hidden colours must not come to light again
-        as_stored[top : top + _STRIP_ROWS] = words
+        as_stored[top:bottom, left:right] = words
     return SourceImage(upright, has_alpha)
 
 
-def _loaded_8_bit(image: Image.Image) -> Image.Image:
-    """Decode all pixels; where Pillow keeps more or fewer than 8 bits, see to its omissions."""
+def _tiles(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield boxes that make up a picture of any shape: some whole rows, or a part of one."""
+    rows, columns = max(1, _TILE_PX // width), min(width, _TILE_PX)
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield left, top, min(left + columns, width), min(top + rows, height)
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    """Decode all pixels; where Pillow scales them to 8 bits, scale what is transparent, too."""
     raw_mode = image.tile[0].args if isinstance(image, PngImageFile) and image.tile else None
     image.load()
     transparent = image.info.get("transparency")
-    if image.mode.startswith("I"):  # 16 bit: Pillow's own conversion clips instead of scaling
-        levels = np.asarray(image)
-        grey = Image.fromarray((levels >> 8).astype(np.uint8))
-        if transparent is None:
-            return grey
-        alpha = Image.fromarray((levels != transparent).astype(np.uint8) * np.uint8(_OPAQUE))
-        return Image.merge("LA", (grey, alpha))
-    # Pillow scales the pixels to 8 bits, but not the colour that stands for transparency.
     if transparent is not None and raw_mode in _LEVELS_OF_LOW_BITS:
         image.info["transparency"] = transparent * (_OPAQUE // _LEVELS_OF_LOW_BITS[raw_mode])
     elif transparent is not None and raw_mode == "RGB;16B":
         image.info["transparency"] = tuple(level >> 8 for level in transparent)
     return image
+
+
+def _as_8_bit(tile: Image.Image) -> Image.Image:
+    """Scale greys of 16 bits, which Pillow's own conversion clips."""
+    if not tile.mode.startswith("I"):
+        return tile
+    levels = np.asarray(tile)
+    grey = Image.fromarray((levels >> 8).astype(np.uint8))
+    transparent = tile.info.get("transparency")
+    if transparent is None:
+        return grey
+    alpha = Image.fromarray((levels != transparent).astype(np.uint8) * np.uint8(_OPAQUE))
+    return Image.merge("LA", (grey, alpha))
 
 
 def _clear_outside(frame: tuple[int, int, int, int], rgba: NDArray[np.uint8], top: int) -> None:

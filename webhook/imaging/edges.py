@@ -27,6 +27,8 @@ the subject; with much, they lose their detail."""
 
 _ROUNDING_VARIANCE = 1.0  # of I itself
 
+_PIXELS_AT_ONCE = 2**16  # each takes some 130 bytes on the way; these stay in the core's cache
+
 
 class EdgeColours:
     """Colours of the subject and of the background around every place of a picture.
@@ -40,8 +42,8 @@ class EdgeColours:
 
     def __init__(self, table: NDArray[np.uint64], width: int, height: int) -> None:
         self._table = table  # per cell, 8 bytes: F's red, green, blue, spread; the same of B
-        self._cell_of_row = np.arange(height) * _TABLE // height * _TABLE
-        self._cell_of_column = np.arange(width) * _TABLE // width
+        self._width = width
+        self._height = height
 
     @classmethod
     def estimate(cls, rgba: NDArray[np.uint8], levels: NDArray[np.uint8]) -> Self:
@@ -90,19 +92,28 @@ class EdgeColours:
         edge = np.flatnonzero((alpha != CLEAR) & (alpha != OPAQUE))
         if not edge.size:
             return
-        row = edge // columns
-        column = edge - row * columns + left
-        cells = self._cell_of_row[row + top] + self._cell_of_column[column]
+        cell_of_row = _cells(top, alpha.shape[0], self._height) * _TABLE
+        cell_of_column = _cells(left, columns, self._width)
+        flat = rows.reshape(-1)
+        for start in range(0, edge.size, _PIXELS_AT_ONCE):
+            part = edge[start : start + _PIXELS_AT_ONCE]
+            row = part // columns
+            column = part - row * columns
+            cells = cell_of_row[row] + cell_of_column[column]
+            share = alpha.reshape(-1)[part].astype(np.float32) / OPAQUE
+            position = row * rows.shape[1] + column + left
+            flat[position] = self._cleaned(flat[position], share, cells)
+
+    def _cleaned(
+        self, words: NDArray[np.uint32], share: NDArray[np.floating], cells: NDArray[np.intp]
+    ) -> NDArray[np.uint32]:
+        """Return n pixels without their background; `cells` says where in the table they look."""
         estimate = _planes(self._table[cells])  # 8, n
         foreground, background = estimate[:3], estimate[4:7]
-
-        position = row * rows.shape[1] + column
-        flat = rows.reshape(-1)
-        share = alpha.reshape(-1)[edge].astype(np.float32) / OPAQUE
         # Of what the two estimates leave unexplained, each takes as much as it may be wrong by.
         foreground_doubt = share * estimate[3] ** 2
         background_doubt = ((1 - share) * estimate[7]) ** 2
-        unexplained = _planes(flat[position])[:3]
+        unexplained = _planes(words)[:3]
         unexplained -= background
         contrast = np.subtract(foreground, background, out=background)
         matte_doubt = np.einsum("ij,ij->j", contrast, contrast) * (_MATTE_DOUBT**2 / 3)
@@ -115,9 +126,14 @@ class EdgeColours:
         foreground += 0.5  # so that the cast rounds
         np.clip(foreground, 0, 255, out=foreground)
 
-        cleaned = np.empty((edge.size, 4), np.uint8)
+        cleaned = np.empty((words.size, 4), np.uint8)
         cleaned[:, :3] = foreground.T
-        flat[position] = cleaned.view(np.uint32)[:, 0]
+        return cleaned.view(np.uint32)[:, 0]
+
+
+def _cells(start: int, count: int, size: int) -> NDArray[np.intp]:
+    """Return the table's row or column for `count` rows or columns of a picture from `start`."""
+    return np.arange(start, start + count) * _TABLE // size
 
 
 def _sampled(plane: NDArray[_NUMBER]) -> NDArray[_NUMBER]:

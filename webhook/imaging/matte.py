@@ -13,6 +13,8 @@ OPAQUE = 255
 
 _BICUBIC_REACH = 2  # source pixels to either side, at scale 1
 _SHORTEST_CONSTANT_SPAN_PX = 64  # below, another span costs more than its pixels
+_LONGEST_COMPUTED_SPAN_PX = 2**18  # a row may have fifty million
+_FLAT_ASPECT = 64  # no photograph is flatter
 
 
 class Span(NamedTuple):
@@ -35,6 +37,7 @@ class Matte:
         self.levels = (alpha * OPAQUE).round().astype(np.uint8)
         self._image = Image.fromarray(self.levels)
         self._width = width
+        self._is_flat = width > _FLAT_ASPECT * height
         self._x_scale = alpha.shape[1] / width
         self._y_scale = alpha.shape[0] / height
 
@@ -45,13 +48,10 @@ class Matte:
         last = min(self.levels.shape[0], ceil(bottom * self._y_scale) + reach)
         end = 0
         for left, right, level in self._constant_spans(first, last):
-            if end < left:
-                yield Span(end, left, self._enlarged(end, left, top, bottom, first, last))
+            yield from self._computed_spans(end, left, top, bottom, first, last)
             yield Span(left, right, level)
             end = right
-        if end < self._width:
-            enlarged = self._enlarged(end, self._width, top, bottom, first, last)
-            yield Span(end, self._width, enlarged)
+        yield from self._computed_spans(end, self._width, top, bottom, first, last)
 
     def _constant_spans(self, first: int, last: int) -> Iterator[tuple[int, int, int]]:
         rows = self.levels[first:last]
@@ -73,6 +73,14 @@ class Matte:
         for i in np.flatnonzero(keep):
             yield int(lefts[i]), int(rights[i]), int(levels[i])
 
+    def _computed_spans(
+        self, left: int, right: int, top: int, bottom: int, first: int, last: int
+    ) -> Iterator[Span]:
+        enlarge = self._enlarged_flat if self._is_flat else self._enlarged
+        for start in range(left, right, _LONGEST_COMPUTED_SPAN_PX):
+            end = min(start + _LONGEST_COMPUTED_SPAN_PX, right)
+            yield Span(start, end, enlarge(start, end, top, bottom, first, last))
+
     def _enlarged(
         self, left: int, right: int, top: int, bottom: int, first: int, last: int
     ) -> NDArray[np.uint8]:
@@ -91,6 +99,28 @@ class Matte:
             box=(0, upper, right - left, min(lower, last - first)),
         )
         return np.asarray(down)
+
+    def _enlarged_flat(
+        self, left: int, right: int, top: int, bottom: int, first: int, last: int
+    ) -> NDArray[np.uint8]:
+        # Down, then across: the other way round, a row becomes a thousand rows of its length.
+        reach = _reach(self._x_scale)
+        left_edge = left * self._x_scale
+        right_edge = min(right * self._x_scale, self.levels.shape[1])
+        begin, end = max(0, floor(left_edge) - reach), ceil(right_edge) + reach
+        part = Image.fromarray(np.ascontiguousarray(self.levels[first:last, begin:end]))
+        upper, lower = top * self._y_scale - first, bottom * self._y_scale - first
+        down = part.resize(
+            (part.width, bottom - top),
+            Image.Resampling.BICUBIC,
+            box=(0, upper, part.width, min(lower, last - first)),
+        )
+        across = down.resize(
+            (right - left, bottom - top),
+            Image.Resampling.BICUBIC,
+            box=(left_edge - begin, 0, right_edge - begin, bottom - top),
+        )
+        return np.asarray(across)
 
 
 def _reach(scale: float) -> int:

@@ -5,7 +5,7 @@ edition); zlib and deflate: RFC 1950, RFC 1951.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ _FILTER_SUB, _FILTER_UP = 1, 2
 _SAMPLED_EVERY = 16  # rows
 _IN_FAVOUR_OF_UP = 1.2  # at the same distance deflate finds more repetitions in its rows
 _BYTES_PER_PIXEL = 4
+_LONGEST_PART_PX = 2**19  # of a strip that is a single row: it may have fifty million
 
 _ZLIB_HEADER = b"\x78\x01"  # a window of 32 KiB, the fastest level
 _LAST_BLOCK = b"\x03\x00"  # an empty deflate block that says it is the last one
@@ -45,10 +46,14 @@ class EncodedStrip:
 
 def encode_strip(rgba: NDArray[np.uint8]) -> EncodedStrip:
     """Encode uint8 (rows, W, 4), straight alpha, as a part of a PNG of that width."""
-    filtered = _filtered(rgba)
     deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW_DEFLATE, _MEMORY_LEVEL)
-    data = deflate.compress(filtered) + deflate.flush(isal_zlib.Z_SYNC_FLUSH)
-    return EncodedStrip(_chunk(b"IDAT", data), isal_zlib.adler32(filtered), filtered.size)
+    parts, adler, size_bytes = [], 1, 0
+    for filtered in _filtered_parts(rgba):
+        parts.append(deflate.compress(filtered))
+        adler = isal_zlib.adler32(filtered, adler)
+        size_bytes += filtered.size
+    parts.append(deflate.flush(isal_zlib.Z_SYNC_FLUSH))
+    return EncodedStrip(_chunk(b"IDAT", *parts), adler, size_bytes)
 
 
 def assemble_png(width: int, height: int, strips: Sequence[EncodedStrip]) -> bytes:
@@ -73,6 +78,19 @@ def encode_png(rgba: NDArray[np.uint8]) -> bytes:
     """Encode uint8 (H, W, 4), straight alpha, in one strip."""
     height, width = rgba.shape[:2]
     return assemble_png(width, height, [encode_strip(rgba)])
+
+
+def _filtered_parts(rgba: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """Filter a strip, at once or, if it is one long row, in parts."""
+    height, width = rgba.shape[:2]
+    if height > 1 or width <= _LONGEST_PART_PX:
+        yield _filtered(rgba)
+        return
+    yield _filtered(rgba[:, :_LONGEST_PART_PX])
+    row = rgba[0]
+    for start in range(_LONGEST_PART_PX, width, _LONGEST_PART_PX):
+        part = row[start : start + _LONGEST_PART_PX]
+        yield part - row[start - 1 : start - 1 + len(part)]
 
 
 def _filtered(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -120,6 +138,9 @@ def _combine_adler(adler: int, strip: EncodedStrip) -> int:
     return new_high << 16 | new_low
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
-    checksum = isal_zlib.crc32(data, isal_zlib.crc32(name))
-    return b"".join((struct.pack(">I", len(data)), name, data, struct.pack(">I", checksum)))
+def _chunk(name: bytes, *data: bytes) -> bytes:
+    size_bytes, checksum = 0, isal_zlib.crc32(name)
+    for part in data:
+        size_bytes += len(part)
+        checksum = isal_zlib.crc32(part, checksum)
+    return b"".join((struct.pack(">I", size_bytes), name, *data, struct.pack(">I", checksum)))

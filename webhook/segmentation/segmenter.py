@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from webhook.domain import ModelIdentity, Priority
 from webhook.errors import DeviceOutOfMemory, InferenceFailed, ModelNotAllowed
@@ -18,6 +19,9 @@ from webhook.segmentation.weights import LoadedModel
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
+
+_THIN_ASPECT = 16  # no photograph is thinner; a long screenshot may be
+_REDUCING_GAP = 64.0  # from here on, the result of a first, coarse step differs by rounding alone
 
 
 class TorchSegmenter:
@@ -122,12 +126,36 @@ def shrink(image: NDArray[np.uint8], loaded: LoadedModel) -> torch.Tensor:
     Returns:
         uint8 (1, 3, S, S), ready to be copied to the device.
     """
+    height, width = image.shape[:2]
+    is_thin = max(height, width) > _THIN_ASPECT * min(height, width)
+    resize = _resize_thin if is_thin else _resize
+    return loaded.device.stage(resize(image, loaded.input_size)[:, :3].contiguous())
+
+
+def _resize(image: NDArray[np.uint8], side: int) -> torch.Tensor:
+    """Return uint8 (1, 3 or 4, side, side)."""
     # All four channels at once: so they lie there channels-last, and three would be copied.
-    pixels = torch.from_numpy(image if image.flags.writeable else image.copy())
-    pixels = pixels.permute(2, 0, 1)[None]  # 1, 3 or 4, H, W
-    size = (loaded.input_size, loaded.input_size)
-    resized = torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)
-    return loaded.device.stage(resized[:, :3].contiguous())
+    pixels = _as_batch(image if image.flags.writeable else image.copy())
+    return torch.nn.functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
+
+
+def _resize_thin(image: NDArray[np.uint8], side: int) -> torch.Tensor:
+    """Do as `_resize`, to within a grey level, for a picture that is far from square.
+
+    torch always resizes across first: a column would become `side` columns of its whole height.
+    And its tables need 16 bytes per pixel of a side.
+    """
+    height, width, channels = image.shape
+    # As RGBA, Pillow would weight the colours by alpha.
+    thin = Image.fromarray(image, "RGBX" if channels == 4 else "RGB")
+    longer_side_resized = (side, height) if width > height else (width, side)
+    for size in (longer_side_resized, (side, side)):
+        thin = thin.resize(size, Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP)
+    return _as_batch(np.array(thin))
+
+
+def _as_batch(image: NDArray[np.uint8]) -> torch.Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)[None]  # 1, 3 or 4, H, W
 
 
 def predict(pixels: torch.Tensor, loaded: LoadedModel) -> list[NDArray[np.float32]]:

@@ -258,3 +258,44 @@ def test_a_truncated_file_is_refused(file_format: str) -> None:
     data = make_image((64, 64), file_format)
     with pytest.raises(UnsupportedImage, match="damaged"):
         decode(data[: len(data) // 2], MAX_PIXELS)
+
+
+def turned(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn an upright picture the way EXIF says that a file stores it."""
+    return {
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.transpose(1, 0, 2),
+        6: np.rot90(pixels),
+        7: pixels[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(pixels, -1),
+    }[orientation]
+
+
+@pytest.mark.parametrize("shape", [(1, 5000), (5000, 1), (2, 5000), (5000, 2)], ids=str)
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+def test_a_thin_picture_is_turned_upright(
+    file_format: str, orientation: int, shape: tuple[int, int]
+) -> None:
+    stored = noise((*shape, 3)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    plain = decode(saved(stored, file_format), MAX_PIXELS).rgba
+    upright = decode(saved(stored, file_format, exif=exif), MAX_PIXELS).rgba
+    assert np.array_equal(turned(upright, orientation), plain)
+
+
+@pytest.mark.parametrize("shape", [(1, 600_000), (600_000, 1), (2, 300_000)], ids=str)
+def test_a_picture_of_any_shape_is_decoded_in_parts(shape: tuple[int, int]) -> None:
+    levels = noise((*shape, 1), 65536)
+    transparent = int(levels[-1, -1, 0])
+    data = png(levels, 16, GREY, transparency=transparent.to_bytes(2, "big"))
+    image = decode(data, MAX_PIXELS)
+    clear = levels == transparent
+    expected = np.where(clear, 0, levels >> 8)
+    assert image.has_alpha
+    assert np.array_equal(image.rgba[:, :, :3], expected.repeat(3, axis=2))
+    assert np.array_equal(image.rgba[:, :, 3:], np.where(clear, 0, 255))

@@ -51,6 +51,16 @@ def test_spans_make_up_the_whole_enlargement(
         assert np.abs(actual.astype(int) - expected[top:bottom]).max() <= 2
 
 
+@pytest.mark.parametrize("size", [(300_000, 1), (300_000, 3), (1, 300_000), (9000, 100)], ids=str)
+def test_a_thin_picture_gets_the_same_matte(size: tuple[int, int]) -> None:
+    width, height = size
+    alpha = disc(256)
+    levels = Image.fromarray((alpha * 255).round().astype(np.uint8))
+    expected = np.asarray(levels.resize(size, Image.Resampling.BICUBIC))
+    actual = pasted(list(Matte(alpha, width, height).spans(0, height)), height, width)
+    assert np.abs(actual.astype(int) - expected).max() <= 2
+
+
 def test_where_a_matte_is_constant_nothing_is_computed() -> None:
     spans = list(Matte(disc(128), 2000, 2000).spans(1000, 1064))
     constant = sum(span.right - span.left for span in spans if isinstance(span.alpha, int))

@@ -54,6 +54,13 @@ def test_the_joined_stream_is_a_whole_zlib_stream(rows_per_strip: int) -> None:
     assert not decompressor.unused_data
 
 
+@pytest.mark.parametrize("size", [(1, 1_200_000), (1_200_000, 1)], ids=str)
+def test_a_row_or_a_column_comes_back_bit_by_bit(size: tuple[int, int]) -> None:
+    rgba = picture(*size, "noise")
+    with Image.open(io.BytesIO(encoded_in_strips(rgba, 500_000))) as image:
+        assert np.array_equal(np.asarray(image), rgba)
+
+
 def chunks(png: bytes) -> list[tuple[bytes, bytes]]:
     found, position = [], 8
     while position < len(png):

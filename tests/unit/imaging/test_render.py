@@ -75,6 +75,20 @@ def test_any_size_works(size: tuple[int, int]) -> None:
     assert pixels(cutout).shape == (*size, 4)
 
 
+@pytest.mark.parametrize("size", [(1, 800_000), (800_000, 1)], ids=str)
+def test_a_row_or_a_column_is_cut_out_like_any_picture(size: tuple[int, int]) -> None:
+    ends = np.zeros((64, 64), np.float32)
+    ends[:8], ends[-8:], ends[:, :8], ends[:, -8:] = 1, 1, 1, 1  # a frame
+    rgb = noise(*size)
+    rgba = pixels(render_cutout(source(rgb), ends)).reshape(-1, 4)
+    alpha = rgba[:, 3]
+    assert (alpha[:80_000] == 255).all()
+    assert (alpha[-80_000:] == 255).all()
+    assert 0 < alpha[400_000] < 255  # the frame's two sides, and the clear middle, are in it
+    opaque = alpha == 255
+    assert np.array_equal(rgba[opaque, :3], rgb.reshape(-1, 3)[opaque])
+
+
 def test_the_number_of_threads_changes_nothing() -> None:
     rgb = noise(1200, 1000)  # five strips
     y, x = np.mgrid[:64, :64] / 64

@@ -3,6 +3,7 @@ import asyncio
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
@@ -105,8 +106,33 @@ def test_shrinking_is_the_model_cards() -> None:
     assert difference.mean() < 0.05
 
 
-def test_alpha_plays_no_part_in_shrinking() -> None:
-    rgba = np.random.default_rng(0).integers(0, 256, (300, 200, 4), np.uint8)
+def means(levels: NDArray[np.uint8], count: int) -> NDArray[np.float64]:
+    """Shrink n levels exactly: means weighted by a triangle that reaches to the next two."""
+    scale = levels.size / count
+    middles = (np.arange(count)[:, None] + 0.5) * scale
+    weights = (1 - np.abs(np.arange(levels.size) + 0.5 - middles) / scale).clip(0)
+    means: NDArray[np.float64] = weights @ levels / weights.sum(axis=1)
+    return means
+
+
+@pytest.mark.parametrize("length", [300, 20_000, 300_000])
+def test_a_row_and_a_column_are_shrunk_alike(length: int) -> None:
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 256, (1, length, 3), np.uint8)
+    rgb[:, : length // 3] //= 8  # an edge, too
+    loaded = LoadedModel(ModelIdentity("m", "r1", "float32"), FakeNetwork(), 16, CPU)
+    lying = shrink(rgb, loaded)[0]
+    standing = shrink(np.ascontiguousarray(rgb.transpose(1, 0, 2)), loaded)[0]
+    assert torch.equal(lying, standing.transpose(1, 2))
+    assert (lying == lying[:, :1]).all()
+    for channel in range(3):
+        expected = means(rgb[0, :, channel], 16)
+        assert np.abs(lying[channel, 0].numpy() - expected).max() < 1
+
+
+@pytest.mark.parametrize("size", [(300, 200), (3, 200), (200, 3)], ids=str)
+def test_alpha_plays_no_part_in_shrinking(size: tuple[int, int]) -> None:
+    rgba = np.random.default_rng(0).integers(0, 256, (*size, 4), np.uint8)
     loaded = LoadedModel(ModelIdentity("m", "r1", "float32"), FakeNetwork(), 16, CPU)
     rgb = np.ascontiguousarray(rgba[:, :, :3])
     assert torch.equal(shrink(rgba, loaded), shrink(rgb, loaded))
