@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from webhook.budget import Budget
 from webhook.domain import ModelIdentity, Priority, SourceObject
 from webhook.imaging import Cutout, SourceImage, decode, probe, render_cutout
-from webhook.telemetry import SOURCE_BYTES, StageClock
+from webhook.telemetry import SOURCE_BYTES, StageClock, log
 from webhook.threads import run_in_thread
 
 
@@ -95,4 +95,8 @@ class Cutter:
 
     def _decode_and_prepare(self, data: bytes, model: ModelIdentity) -> tuple[SourceImage, Any]:
         image = decode(data, self.max_pixels)
+        if (ignored := image.ignored_profile) is not None:
+            log.warning(
+                "icc_profile_ignored", reason=ignored.reason, profile_bytes=ignored.profile_bytes
+            )
         return image, self.segmenter.prepare(image.rgba, model)

@@ -1,26 +1,25 @@
 """Bytes to an upright sRGB image within limits. Knows files, not mattes."""
 
+import io
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
 import simplejpeg  # type: ignore[import-untyped]  # it ships no hints
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from PIL.GifImagePlugin import GifImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
+from PIL import Image
 
-from webhook.domain import IMAGE_FORMATS, list_formats
-from webhook.errors import ImageTooLarge, UnsupportedImage
-from webhook.imaging.colour import SrgbConversion, srgb_conversion
-from webhook.imaging.guards import BoundedReader, check_jpeg_scans
-
-FORMATS = tuple(image_format.name for image_format in IMAGE_FORMATS)
+from webhook.errors import ImageTooLarge
+from webhook.imaging.colour import IgnoredProfile, SrgbConversion, srgb_conversion
+from webhook.imaging.containers import Picture, read_picture
+from webhook.imaging.containers.jpeg import detail_share
+from webhook.imaging.containers.picture import damaged
+from webhook.imaging.containers.png import pixel_share
+from webhook.imaging.guards import check_jpeg_scans
 
 # Our own limit, checked before any pixel is decoded, takes the place of Pillow's.
 Image.MAX_IMAGE_PIXELS = None
@@ -31,10 +30,12 @@ _DAMAGE = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError),
     *(struct.error, zlib.error),
 )
-_EXIF_ORIENTATION = 0x0112
 _STRIP_ROWS = 64
 _OPAQUE = 255
 _LEVELS_OF_LOW_BITS = {"L;2": 3, "L;4": 15}  # the highest level of a PNG's 2 and 4 bit grey
+_MCU_PX = 16  # rows of a JPEG's blocks: 8, or 16 where colours have half the rows
+_MISSING = 128  # in each channel, where a JPEG has no data
+_CONTEXT_PX = 2  # rows that libjpeg holds back until it knows those below
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,54 +46,78 @@ class SourceImage:
         rgba: uint8 (H, W, 4), upright, sRGB, straight colours, and the source's own alpha; RGB is
             0 wherever that is 0.
         has_alpha: whether any pixel isn't opaque.
+        ignored_profile: the ICC profile that was left aside, if one was.
     """
 
     rgba: NDArray[np.uint8]
     has_alpha: bool
+    ignored_profile: IgnoredProfile | None = None
 
 
 def probe(data: bytes, max_pixels: int) -> int:
-    """Return how many pixels `decode` would return; raises as it does, by the header alone."""
-    with _opened(data, max_pixels) as image:
-        return image.width * image.height
+    """Return how many pixels `decode` would return; raises as it does, by the structure alone."""
+    with _as_rejections():
+        width, height = _read(data, max_pixels).size
+    return width * height
 
 
 def decode(data: bytes, max_pixels: int) -> SourceImage:
     """Decode the first frame of one of the IMAGE_FORMATS, told by its content.
 
+    It looks as in a browser.
+
     Raises:
         ImageTooLarge: the header names more than `max_pixels`; no pixel is decoded then.
         UnsupportedImage: it is none of these, or damaged.
     """
-    with _opened(data, max_pixels) as image:
-        return _decode(image, data)
+    with _as_rejections():
+        return _decode(_read(data, max_pixels), data)
 
 
 @contextmanager
-def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
+def _as_rejections() -> Iterator[None]:
     try:
-        with Image.open(BoundedReader(data), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageTooLarge(
-                    f"The image has {width} × {height} pixels; at most {max_pixels:,} are allowed."
-                )
-            yield image
-    except UnidentifiedImageError as exc:
-        raise UnsupportedImage(f"The file is no {list_formats('or')} image.") from exc
+        yield
+    except MemoryError as exc:
+        raise ImageTooLarge("The image needs more memory than there is.") from exc
     except _DAMAGE as exc:
-        raise UnsupportedImage("The image file is damaged or incomplete.") from exc
+        raise damaged("its pixels can't be decoded") from exc
 
 
-def _decode(image: Image.Image, data: bytes) -> SourceImage:
-    if isinstance(image, JpegImageFile):
-        check_jpeg_scans(data)
-    conversion = srgb_conversion(image.info.get("icc_profile"), image.mode)
-    if isinstance(image, JpegImageFile) and conversion is None:
-        stored = _decode_fast_jpeg(data, image.size)
+def _read(data: bytes, max_pixels: int) -> Picture:
+    picture = read_picture(data)
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise ImageTooLarge(
+            f"The image has {width} × {height} pixels; at most {max_pixels:,} are allowed."
+        )
+    return picture
+
+
+def _decode(picture: Picture, data: bytes) -> SourceImage:
+    if not all(picture.frame_size):
+        width, height = picture.size
+        return SourceImage(np.zeros((height, width, 4), np.uint8), has_alpha=True)
+    if picture.format == "JPEG":
+        return _decode_jpeg(picture, data)
+    clean = picture.clean_file()
+    image = _decoded_png(clean) if picture.format == "PNG" else _loaded(clean, picture.format)
+    conversion, ignored = srgb_conversion(picture.profile, picture.colours, picture.spare_profile)
+    return _as_srgb(image, picture, conversion, ignored)
+
+
+def _decode_jpeg(picture: Picture, data: bytes) -> SourceImage:
+    check_jpeg_scans(data)
+    conversion, ignored = srgb_conversion(picture.profile, picture.colours)
+    if conversion is None and picture.colours != "inks":
+        stored = _decode_fast_jpeg(data if picture.is_clean else picture.clean_file(), picture.size)
         if stored is not None:
-            return SourceImage(_upright(stored, _orientation(image)), has_alpha=False)
-    return _decode_with_pillow(image, conversion)
+            return SourceImage(_upright(stored, picture.orientation), False, ignored)
+    clean = picture.clean_file()  # Pillow's own reading stumbles over what libjpeg overlooks
+    image = _loaded(clean, "JPEG")
+    if not picture.is_complete:
+        _check_rows(clean, image)
+    return _as_srgb(image, picture, conversion, ignored)
 
 
 def _decode_fast_jpeg(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8] | None:
@@ -107,6 +132,65 @@ def _decode_fast_jpeg(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8] |
     return rgba
 
 
+def _check_rows(clean: bytes, image: Image.Image) -> None:
+    """Refuse a JPEG without an end of which more than the last blocks are missing.
+
+    Args:
+        clean: The file, with an end put to it.
+        image: What libjpeg makes of it: grey where the file has nothing.
+    """
+    share = detail_share(clean)
+    if share is not None:
+        if share < 1:
+            raise damaged(f"the JPEG ends early, its scans bring {_percent(share)} of its detail")
+        return
+    there = _rows_there(clean, image)
+    if image.height - there > _MCU_PX + _CONTEXT_PX or (
+        image.height <= _MCU_PX and _is_blank(image)
+    ):
+        raise damaged(f"the JPEG ends after {_percent(there / image.height)} of its rows")
+
+
+def _rows_there(clean: bytes, image: Image.Image) -> int:
+    """Return how many rows libjpeg can make of what the file has, before its end was put to it."""
+    partial = Image.open(io.BytesIO(clean[:-2]), formats=["JPEG"])
+    with suppress(OSError):
+        partial.load()  # leaves black what it can't decode
+    partial.tile = []
+    for top in range(0, image.height, _STRIP_ROWS):
+        box = (0, top, image.width, min(top + _STRIP_ROWS, image.height))
+        with_end, without = (np.asarray(it.crop(box)) for it in (image, partial))
+        differs = (with_end != without).reshape(len(with_end), -1).any(axis=1)
+        if differs.any():
+            return top + int(differs.argmax())
+    return image.height
+
+
+def _is_blank(image: Image.Image) -> bool:
+    """Tell whether the last column is the grey that libjpeg puts where the file has nothing."""
+    last = image.crop((image.width - 1, 0, image.width, image.height))
+    return set(last.tobytes()) <= {_MISSING}
+
+
+def _decoded_png(clean: bytes) -> Image.Image:
+    try:
+        image = _loaded(clean, "PNG")
+        bottom = image.crop((0, image.height - 1, *image.size))
+        if not image.info.get("interlace") and any(bottom.tobytes()):
+            return image
+    except _DAMAGE:
+        image = None
+    # Pillow refuses a wrong checksum of pixels that are all there, and overlooks missing ones.
+    share, mended = pixel_share(clean)
+    if share < 1:
+        raise damaged(f"the PNG ends after {_percent(share)} of its pixels")
+    return image or _loaded(mended, "PNG")
+
+
+def _percent(share: float) -> str:
+    return f"{min(99, int(100 * share))} %"
+
+
 def _upright(stored: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     if orientation == 1:
         return stored
@@ -118,33 +202,39 @@ def _upright(stored: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return upright
 
 
-def _decode_with_pillow(image: Image.Image, conversion: SrgbConversion | None) -> SourceImage:
-    frame = image.tile[0].extents if isinstance(image, GifImageFile) and image.tile else None
-    loaded = _loaded_8_bit(image)
-    width, height = loaded.size
-    orientation = _orientation(image)
-    upright = _empty_upright(width, height, orientation)
-    as_stored = _as_stored(upright, orientation)
-    has_alpha = False
-    for top in range(0, height, _STRIP_ROWS):  # whole, each step would need one more full copy
-        strip = loaded.crop((0, top, width, min(top + _STRIP_ROWS, height)))
+def _as_srgb(
+    image: Image.Image,
+    picture: Picture,
+    conversion: SrgbConversion | None,
+    ignored: IgnoredProfile | None,
+) -> SourceImage:
+    """Put decoded pixels, as they are stored, upright on their canvas, in sRGB."""
+    width, height = picture.size
+    left, upper = picture.frame_at
+    upright = _empty_upright(width, height, picture.orientation)
+    as_stored = _as_stored(upright, picture.orientation)
+    has_alpha = image.size != picture.size
+    if has_alpha:
+        upright[:] = 0
+    as_stored = as_stored[upper : upper + image.height, left : left + image.width]
+    for top in range(0, image.height, _STRIP_ROWS):  # whole, each step would need a full copy more
+        strip = image.crop((0, top, image.width, min(top + _STRIP_ROWS, image.height)))
         rgba = np.array(strip.convert("RGBA"))
         if conversion is not None:
             strip.info.pop("transparency", None)  # is in `rgba` already
             rgba[:, :, :3] = conversion.apply(strip)
-        if frame is not None:
-            _clear_outside(frame, rgba, top)
         words = rgba.view(np.uint32)[:, :, 0]
         if rgba[:, :, 3].min() < _OPAQUE:
             has_alpha = True
             words *= rgba[:, :, 3] != 0  # hidden colours must not come to light again
         as_stored[top : top + _STRIP_ROWS] = words
-    return SourceImage(upright, has_alpha)
+    return SourceImage(upright, has_alpha, ignored)
 
 
-def _loaded_8_bit(image: Image.Image) -> Image.Image:
+def _loaded(clean: bytes, file_format: str) -> Image.Image:
     """Decode all pixels; where Pillow keeps more or fewer than 8 bits, see to its omissions."""
-    raw_mode = image.tile[0].args if isinstance(image, PngImageFile) and image.tile else None
+    image = Image.open(io.BytesIO(clean), formats=[file_format])
+    raw_mode = image.tile[0].args if file_format == "PNG" and image.tile else None
     image.load()
     transparent = image.info.get("transparency")
     if image.mode.startswith("I"):  # 16 bit: Pillow's own conversion clips instead of scaling
@@ -160,23 +250,6 @@ def _loaded_8_bit(image: Image.Image) -> Image.Image:
     elif transparent is not None and raw_mode == "RGB;16B":
         image.info["transparency"] = tuple(level >> 8 for level in transparent)
     return image
-
-
-def _clear_outside(frame: tuple[int, int, int, int], rgba: NDArray[np.uint8], top: int) -> None:
-    """Clear what a GIF's first frame leaves uncovered; Pillow takes the palette's first colour."""
-    left, upper, right, lower = frame
-    rgba[:, :left] = 0
-    rgba[:, right:] = 0
-    rgba[: max(0, upper - top)] = 0
-    rgba[max(0, lower - top) :] = 0
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except _DAMAGE:  # broken EXIF must not cost a good picture
-        return 1
-    return orientation if orientation in range(1, 9) else 1
 
 
 def _empty_upright(width: int, height: int, orientation: int) -> NDArray[np.uint8]:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
-from structlog.testing import capture_logs
 
 from tests.support.images import (
     DISPLAY_P3_PRIMARIES,
@@ -94,12 +93,12 @@ def test_an_srgb_profile_changes_nothing() -> None:
     ids=["junk", "truncated", "of a space without files", "of another kind of image"],
 )
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP"])
-def test_a_broken_profile_is_logged_and_the_image_taken_for_srgb(
+def test_a_broken_profile_is_told_of_and_the_image_taken_for_srgb(
     profile: bytes, file_format: str
 ) -> None:
-    with capture_logs() as lines:
-        colours = field_colours(
-            saved(as_fields(COLOURS), file_format, icc_profile=profile, quality=100)
-        )
+    image = decode(saved(as_fields(COLOURS), file_format, icc_profile=profile, quality=100), 10_000)
+    colours = image.rgba[8, 8::16, :3].astype(int)
     assert np.abs(colours - COLOURS[0]).max() <= 3
-    assert [line["event"] for line in lines] == ["icc_profile_ignored"]
+    assert image.ignored_profile is not None
+    assert image.ignored_profile.reason
+    assert image.ignored_profile.profile_bytes == len(profile)
