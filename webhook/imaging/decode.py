@@ -101,7 +101,12 @@ def _decode(picture: Picture, data: bytes) -> SourceImage:
     if picture.format == "JPEG":
         return _decode_jpeg(picture, data)
     clean = picture.clean_file()
-    image = _decoded_png(clean) if picture.format == "PNG" else _loaded(clean, picture.format)
+    if picture.format == "PNG":
+        image = _decoded_png(clean)
+    elif picture.format == "GIF":
+        image = _decoded_gif(clean)
+    else:
+        image = _loaded(clean, picture.format)
     conversion, ignored = srgb_conversion(picture.profile, picture.colours, picture.spare_profile)
     return _as_srgb(image, picture, conversion, ignored)
 
@@ -185,6 +190,13 @@ def _decoded_png(clean: bytes) -> Image.Image:
     if share < 1:
         raise damaged(f"the PNG ends after {_percent(share)} of its pixels")
     return image or _loaded(mended, "PNG")
+
+
+def _decoded_gif(clean: bytes) -> Image.Image:
+    try:
+        return _loaded(clean, "GIF")
+    except _DAMAGE as exc:
+        raise damaged("the first frame of the GIF is broken or ends early") from exc
 
 
 def _percent(share: float) -> str:

@@ -37,7 +37,7 @@ _BRANDS = (
 _BITMAP = re.compile(rb"BM.{4}\0\0\0\0.{2}\0\0", re.DOTALL)
 _NETPBM = re.compile(rb"P[1-7F][ \t\r\n]")
 _MARKUP = (
-    (re.compile(rb"<svg[\s>]", re.IGNORECASE), "an SVG drawing"),
+    (re.compile(rb"<svg[\s/>]", re.IGNORECASE), "an SVG drawing"),
     (re.compile(rb"<(!doctype\s+html|html[\s>])", re.IGNORECASE), "an HTML page"),
     (re.compile(rb"\A<[?!a-z]", re.IGNORECASE), "an XML document"),
     (re.compile(rb"\A[{\[]"), "JSON or other text"),
@@ -50,12 +50,12 @@ def refusal(data: bytes) -> str:
     """Return the words that refuse a file which is none of the IMAGE_FORMATS."""
     named = _kind(data[:_LOOKED_AT_BYTES])
     formats = f"no {list_formats('or')} image"
-    if named is None:
-        return f"The file is {formats}."
-    return f"The file is {named}, {formats}. Convert it to one of these first."
+    return f"The file is {formats}." if named is None else f"The file is {named}, {formats}."
 
 
 def _kind(head: bytes) -> str | None:
+    if not head:
+        return "empty"
     if head[4:8] == b"ftyp":
         return _kind_by_brand(head)
     for prefix, kind in _PREFIXES:

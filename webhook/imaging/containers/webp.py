@@ -66,9 +66,8 @@ def _first_frame(canvas: tuple[int, int], chunks: list[_Chunk]) -> Picture:
         raise damaged("the WEBP animation has no frame")
     body = chunks[names.index(b"ANMF")][1]
     left, top = 2 * _uint24(body, 0), 2 * _uint24(body, 3)
-    told = (_uint24(body, 6) + 1, _uint24(body, 9) + 1)
     size, parts = _picture(list(_chunks(body[16:])), has_alpha=True)
-    if size != told or left + size[0] > canvas[0] or top + size[1] > canvas[1]:
+    if left + size[0] > canvas[0] or top + size[1] > canvas[1]:
         raise damaged("the WEBP animation's first frame does not fit its canvas")
     return Picture("WEBP", canvas, "colour", parts, size, (left, top))
 
