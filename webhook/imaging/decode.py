@@ -18,7 +18,7 @@ from webhook.imaging.colour import IgnoredProfile, SrgbConversion, srgb_conversi
 from webhook.imaging.containers import Picture, read_picture
 from webhook.imaging.containers.jpeg import detail_share
 from webhook.imaging.containers.picture import damaged
-from webhook.imaging.containers.png import pixel_share
+from webhook.imaging.containers.png import mended, pixel_share
 from webhook.imaging.guards import check_jpeg_scans
 
 # Our own limit, checked before any pixel is decoded, takes the place of Pillow's.
@@ -178,18 +178,20 @@ def _is_blank(image: Image.Image) -> bool:
 
 
 def _decoded_png(clean: bytes) -> Image.Image:
-    try:
+    """Decode it, if all of its pixels are there.
+
+    Pillow refuses a wrong checksum of pixels that are all there, and leaves missing ones black.
+    """
+    image = None
+    with suppress(*_DAMAGE):
         image = _loaded(clean, "PNG")
         bottom = image.crop((0, image.height - 1, *image.size))
         if not image.info.get("interlace") and any(bottom.tobytes()):
             return image
-    except _DAMAGE:
-        image = None
-    # Pillow refuses a wrong checksum of pixels that are all there, and overlooks missing ones.
-    share, mended = pixel_share(clean)
+    share = pixel_share(clean)
     if share < 1:
         raise damaged(f"the PNG ends after {_percent(share)} of its pixels")
-    return image or _loaded(mended, "PNG")
+    return image or _loaded(mended(clean), "PNG")
 
 
 def _decoded_gif(clean: bytes) -> Image.Image:

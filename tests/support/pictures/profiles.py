@@ -99,6 +99,11 @@ def _in_16_bits(values: NDArray[np.float64]) -> bytes:
     return words
 
 
+def press(points: int, black: float) -> bytes:
+    """Return a profile of four inks on paper."""
+    return assembled_profile(b"prtr", b"CMYK", b"Lab ", {b"A2B0": mft2(_press_lab(points, black))})
+
+
 def mft2(values: NDArray[np.float64]) -> bytes:
     """Return a table of 16 bits, of Lab as old versions write it."""
     points, channels = values.shape[0], values.ndim - 1

@@ -14,11 +14,13 @@ from tests.support.images import (
     PALETTE,
     RGB,
     RGBA,
+    chunk,
     gif_with_offset_frame,
     noise,
     png,
     saved,
 )
+from tests.support.pictures import gifs, jpegs, pngs
 from webhook.errors import ImageTooLarge, UnsupportedImage
 from webhook.imaging import decode, probe
 
@@ -265,3 +267,52 @@ def test_a_truncated_file_is_refused(file_format: str) -> None:
     data = make_image((64, 64), file_format)
     with pytest.raises(UnsupportedImage, match="damaged"):
         decode(data[: len(data) // 2], MAX_PIXELS)
+
+
+def test_a_short_segment_does_not_cost_a_jpeg() -> None:
+    whole = decode(jpegs.PLAIN, MAX_PIXELS).rgba
+    for marker in (*range(0xE0, 0xF0), 0xFE):
+        for body in (b"", b"J", b"JFIF\0", b"Exif\0", b"ICC_PROFILE\0", b"Adobe"):
+            short = jpegs.insert(jpegs.segment(marker, body))
+            assert np.array_equal(decode(short, MAX_PIXELS).rgba, whole)
+
+
+@pytest.mark.parametrize("name", [b"tEXt", b"gAMA", b"cHRM", b"iCCP", b"tRNS", b"eXIf", b"pHYs"])
+def test_a_broken_chunk_that_is_not_critical_does_not_cost_a_png(name: bytes) -> None:
+    whole = decode(pngs.PLAIN, MAX_PIXELS).rgba
+    for body in (b"", b"\0", bytes(31), bytes(200)):
+        wrong = pngs.insert(pngs.PLAIN, pngs.broken(chunk(name, body)))
+        assert np.array_equal(decode(wrong, MAX_PIXELS).rgba, whole)
+
+
+def test_a_wrong_checksum_does_not_cost_a_png_whose_pixels_are_there() -> None:
+    whole = decode(pngs.PLAIN, MAX_PIXELS).rgba
+    body = pngs.pixels_of(pngs.PLAIN)
+    for damaged in (body[:-4] + b"abcd", body[:-4], body[:-2], body + b"junk"):
+        assert np.array_equal(decode(pngs.with_pixels(pngs.PLAIN, damaged), MAX_PIXELS).rgba, whole)
+    assert np.array_equal(decode(pngs.PLAIN[:-12], MAX_PIXELS).rgba, whole)
+
+
+def test_an_animation_begins_with_its_first_frame_not_with_a_hidden_picture() -> None:
+    hidden = next(it for it in pngs.specimens() if "default picture hidden" in it.name)
+    assert (rgb_of(hidden.data) == (0, 0, 255)).all()
+    small = next(it for it in pngs.specimens() if it.name.endswith("first frame small"))
+    expected = np.zeros((32, 40, 4), np.uint8)
+    expected[4:12, 10:18] = (0, 0, 255, 255)
+    assert np.array_equal(decode(small.data, MAX_PIXELS).rgba, expected)
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 4), (4, 0)], ids=str)
+def test_an_empty_frame_leaves_a_gif_clear(size: tuple[int, int]) -> None:
+    image = decode(gifs.gif(8, 6, gifs.frame(0, 0, *size, [])), MAX_PIXELS)
+    assert image.has_alpha
+    assert image.rgba.shape == (6, 8, 4)
+    assert not image.rgba.any()
+
+
+def test_an_index_beyond_the_palette_has_the_palettes_last_colour() -> None:
+    indices = np.arange(16).reshape(4, 4, 1)
+    data = png(indices, 4, PALETTE, palette=bytes((0, 0, 0, 9, 8, 7)), transparency=b"\0\x80")
+    expected = np.full((4, 4, 4), (9, 8, 7, 128))
+    expected[0, 0] = 0
+    assert np.array_equal(decode(data, MAX_PIXELS).rgba, expected)

@@ -40,6 +40,7 @@ _USED = {  # name: allowed lengths
     b"fcTL": range(26, 27),
 }
 _PIECE_BYTES = 256 * 1024
+_BEHIND_PIXELS = 8 + 4 + 12  # in a clean file: their chunk's head and checksum, and IEND
 
 
 def is_png(data: bytes) -> bool:
@@ -289,27 +290,32 @@ def _transparent_colour(header: _Header, transparency: bytes) -> bytes:
     return struct.pack(f">{channels}H", *levels)
 
 
-def pixel_share(clean: bytes) -> tuple[float, bytes]:
-    """Inflate a clean PNG's pixels, without their checksum, and deflate them anew.
-
-    Returns:
-        How much of the pixels is there, 0 to 1, and the clean file with a sound end.
-    """
-    chunks = list(_chunks(clean))
-    header = _header(clean, iter(chunks))
-    ((start, end),) = ((start, end) for name, start, end in chunks if name == b"IDAT")
+def pixel_share(clean: bytes) -> float:
+    """Return how much of a clean PNG's pixels is there, 0 to 1."""
+    header, deflated = _pixels(clean)
     expected = _raw_bytes(header)
-    pieces, found = [], 0
-    # Level 0 would be as large as the pixels are; flat pictures of 50 megapixels are common.
-    deflater = zlib.compressobj(1)
-    for piece in _inflated(memoryview(clean)[start:end]):
-        pieces.append(deflater.compress(piece[: expected - found]))
-        found += min(len(piece), expected - found)
-        if found == expected:
-            break
+    return min(expected, sum(map(len, _inflated(deflated)))) / expected
+
+
+def mended(clean: bytes) -> bytes:
+    """Deflate a clean PNG's pixels anew: with a sound end, and a checksum that is right."""
+    header, deflated = _pixels(clean)
+    left = _raw_bytes(header)
+    # Fast, and a flat picture stays small.
+    deflater = zlib.compressobj(1, strategy=zlib.Z_RLE)
+    pieces = []
+    for piece in _inflated(deflated):
+        pieces.append(deflater.compress(piece[:left]))
+        left -= min(len(piece), left)
     pieces.append(deflater.flush())
-    mended = [clean[: start - 8], *_chunk(b"IDAT", b"".join(pieces)), *_chunk(b"IEND", b"")]
-    return found / expected, b"".join(mended)
+    before = clean[: len(clean) - len(deflated) - _BEHIND_PIXELS]
+    return b"".join((before, *_chunk(b"IDAT", b"".join(pieces)), *_chunk(b"IEND", b"")))
+
+
+def _pixels(clean: bytes) -> tuple[_Header, memoryview]:
+    chunks = list(_chunks(clean))
+    ((start, end),) = ((start, end) for name, start, end in chunks if name == b"IDAT")
+    return _header(clean, iter(chunks)), memoryview(clean)[start:end]
 
 
 def _inflated(deflated: memoryview) -> Iterator[bytes]:
