@@ -33,6 +33,7 @@ _DAMAGE = (
 _STRIP_ROWS = 64
 _OPAQUE = 255
 _LEVELS_OF_LOW_BITS = {"L;2": 3, "L;4": 15}  # the highest level of a PNG's 2 and 4 bit grey
+_LIBJPEG_COLOURS = {"grey": ("GRAY", 1), "colour": ("RGB", 3), "inks": ("CMYK", 4)}
 _MCU_PX = 16  # rows of a JPEG's blocks: 8, or 16 where colours have half the rows
 _MISSING = 128  # in each channel, where a JPEG has no data
 _CONTEXT_PX = 2  # rows that libjpeg holds back until it knows those below
@@ -119,7 +120,7 @@ def _decode_jpeg(picture: Picture, data: bytes) -> SourceImage:
         if stored is not None:
             return SourceImage(_upright(stored, picture.orientation), False, ignored)
     clean = picture.clean_file()  # Pillow's own reading stumbles over what libjpeg overlooks
-    image = _loaded(clean, "JPEG")
+    image = _loaded_jpeg(clean, picture)
     if not picture.is_complete:
         _check_rows(clean, image)
     return _as_srgb(image, picture, conversion, ignored)
@@ -135,6 +136,25 @@ def _decode_fast_jpeg(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8] |
     except ValueError:  # it is strict: cameras' harmless mistakes end here too
         return None
     return rgba
+
+
+def _loaded_jpeg(clean: bytes, picture: Picture) -> Image.Image:
+    """Decode it, also where libjpeg gives up behind the last row."""
+    with suppress(*_DAMAGE):
+        return _loaded(clean, "JPEG")
+    colours, channels = _LIBJPEG_COLOURS[picture.colours]
+    width, height = picture.size
+    on_black, on_white = (np.full((height, width, channels), it, np.uint8) for it in (0, _OPAQUE))
+    for buffer in (on_black, on_white):
+        with suppress(ValueError):
+            simplejpeg.decode_jpeg(clean, colours, buffer=buffer, strict=False)
+    is_there = (on_black == on_white).all(axis=(1, 2))
+    if not is_there.all():
+        share = _percent(is_there.argmin() / height)
+        raise damaged(f"the JPEG is broken after {share} of its rows")
+    if picture.colours == "inks":
+        return Image.fromarray(_OPAQUE - on_black, "CMYK")  # Adobe's programs write them inverted
+    return Image.fromarray(on_black.squeeze(axis=2) if channels == 1 else on_black)
 
 
 def _check_rows(clean: bytes, image: Image.Image) -> None:

@@ -219,6 +219,8 @@ def _oddities() -> Iterator[Specimen]:
     yield Specimen("junk before the scan", insert(b"\0\0", at=_SCAN))
     yield Specimen("junk behind the end", PLAIN + b"junk" * 50)
     yield Specimen("another picture behind the end", PLAIN + PLAIN)
+    yield Specimen("unknown marker before the end", insert(b"\xff\x1e\0\4ab", at=len(PLAIN) - 2))
+    yield Specimen("second scan before the end", insert(PLAIN[_SCAN:-2], at=len(PLAIN) - 2))
     yield Specimen("a thumbnail in EXIF", insert(segment(0xE1, b"Exif\0\0" + exif(6) + PLAIN)))
     extended = PLAIN.replace(b"\xff\xc0", b"\xff\xc1")
     yield Specimen("extended sequential", extended)

@@ -154,3 +154,18 @@ def test_a_png_without_its_last_rows_is_refused_even_if_its_stream_is_sound() ->
     for specimen in pngs.specimens():
         if "rows than told" in specimen.name and specimen.outcome is Outcome.REFUSED:
             assert re.search(r"the PNG ends after [56]\d % of its pixels", refusal(specimen.data))
+
+
+def test_a_jpeg_that_is_broken_behind_its_last_row_is_served() -> None:
+    whole = decode(jpegs.PLAIN, MAX_PIXELS).rgba
+    scan = jpegs.PLAIN[jpegs.PLAIN.index(b"\xff\xda") : -2]
+    for broken in (b"\xff\x1e\0\4ab", scan):
+        data = jpegs.insert(broken, data=jpegs.PLAIN, at=len(jpegs.PLAIN) - 2)
+        assert np.array_equal(decode(data, MAX_PIXELS).rgba, whole)
+
+
+def test_a_jpeg_that_is_broken_between_its_rows_is_refused() -> None:
+    photo = saved(PHOTO, "JPEG", quality=90)
+    table = photo.index(b"\xff\xc4")
+    in_vain = photo[:table] + b"\xff\xc4\0\x15\0" + b"\xff" * 16 + photo[table:]
+    assert re.search(r"the JPEG is broken after 0 % of its rows", refusal(in_vain))
