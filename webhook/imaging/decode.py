@@ -20,6 +20,7 @@ from webhook.imaging.containers.jpeg import detail_share
 from webhook.imaging.containers.picture import damaged
 from webhook.imaging.containers.png import mended, pixel_share
 from webhook.imaging.guards import check_jpeg_scans
+from webhook.imaging.hdr import HdrConversion
 
 # Our own limit, checked before any pixel is decoded, takes the place of Pillow's.
 Image.MAX_IMAGE_PIXELS = None
@@ -108,7 +109,10 @@ def _decode(picture: Picture, data: bytes) -> SourceImage:
         image = _decoded_gif(clean)
     else:
         image = _loaded(clean, picture.format)
+    conversion: SrgbConversion | None
     conversion, ignored = srgb_conversion(picture.profile, picture.colours, picture.spare_profile)
+    if picture.hdr is not None:
+        conversion = HdrConversion(picture.hdr)
     return _as_srgb(image, picture, conversion, ignored)
 
 

@@ -237,6 +237,18 @@ def of_code_points(primaries: int, transfer: int) -> bytes | None:
     return _display(_PRIMARIES[primaries], _TRANSFERS[transfer])
 
 
+def xyz_columns(primaries: int) -> NDArray[np.float64]:
+    """Return the XYZ under D50 of ITU-T H.273's primaries, a column each."""
+    columns = _columns(_PRIMARIES[primaries])
+    assert columns is not None
+    return columns
+
+
+def is_known(primaries: int) -> bool:
+    """Tell whether these are among ITU-T H.273's primaries."""
+    return primaries in _PRIMARIES
+
+
 def of_gamma(gamma_100000: int, chromaticities_100000: bytes) -> bytes | None:
     """Return the profile of a `gAMA` chunk, and of a `cHRM` chunk's body if there is one.
 

@@ -21,7 +21,7 @@ from tests.support.images import (
     png,
     rgb_profile,
 )
-from tests.support.pictures.specimen import ALPHA, PHOTO, Outcome, Specimen
+from tests.support.pictures.specimen import ALPHA, PHOTO, Outcome, Specimen, large_photo
 
 _SRGB = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 _ADOBE_RGB = (31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
@@ -92,6 +92,7 @@ def specimens() -> Iterator[Specimen]:
         _modes,
         _transparency,
         _colours,
+        _high_range,
         _orientations,
         _ancillary_damage,
         _damage,
@@ -264,6 +265,45 @@ def _colours() -> Iterator[Specimen]:
         yield Specimen(f"palette, then {name}", insert(_INDEXED, chunks), tolerance=_CONVERTED)
         soft = png(np.dstack((PHOTO, ALPHA)).astype(int), 8, RGBA)
         yield Specimen(f"alpha with {name}", insert(soft, chunks), tolerance=_CONVERTED)
+
+
+# Libraries draw the curve from white to peak differently, and 8 bits of such light are coarse.
+_BRIGHT = 9
+
+
+def _light(peak_nits: int) -> bytes:
+    return chunk(b"cLLI", struct.pack(">2I", peak_nits * 10_000, peak_nits * 1_000))
+
+
+def _screen(peak_nits: int) -> bytes:
+    return chunk(b"mDCV", struct.pack(">8H2I", *[10_000] * 8, peak_nits * 10_000, 1))
+
+
+def _high_range() -> Iterator[Specimen]:
+    plain = png(large_photo().astype(int), 8, RGB)
+    for transfer, name in ((16, "PQ"), (18, "HLG")):
+        for primaries in (1, 9, 12):
+            data = insert(plain, cicp(primaries, transfer, 0, 1))
+            yield Specimen(f"{name} with primaries {primaries}", data, tolerance=_BRIGHT)
+        peaks = {
+            "4,000 nits": _light(4_000),
+            "400 nits": _light(400),
+            "0 nits": _light(0),
+            "a screen of 4,000 nits": _screen(4_000),
+            "600 nits, a screen of 4,000": _light(600) + _screen(4_000),
+        }
+        for what, chunks in peaks.items():
+            data = insert(plain, cicp(9, transfer, 0, 1), chunks)
+            yield Specimen(f"{name}, {what}", data, tolerance=_BRIGHT)
+    dark = png(large_photo().astype(int) // 2, 8, RGB)
+    data = insert(dark, cicp(9, 16, 0, 1), _light(100))
+    yield Specimen("PQ, 100 nits", data, tolerance=_BRIGHT)
+    alpha = png(np.dstack((PHOTO, ALPHA)).astype(int), 8, RGBA)
+    yield Specimen("PQ with alpha", insert(alpha, cicp(9, 16, 0, 1)), tolerance=_BRIGHT)
+    deep = png(large_photo().astype(int) * 257, 16, RGB)
+    yield Specimen("PQ of 16 bit", insert(deep, cicp(9, 16, 0, 1)), tolerance=_BRIGHT)
+    grey = png(PHOTO[:, :, :1].astype(int), 8, GREY)
+    yield Specimen("PQ of greys", insert(grey, cicp(9, 16, 0, 1)), tolerance=_BRIGHT)
 
 
 def _orientations() -> Iterator[Specimen]:

@@ -1,4 +1,5 @@
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -199,3 +200,23 @@ def test_black_ink_has_the_colour_of_the_other_three() -> None:
     black, three = field_colours(buffer.getvalue())
     assert np.abs(black - three).max() <= 1
     assert black.max() < 100
+
+
+def test_white_paper_of_hdr_has_half_of_the_range_and_the_peak_all_of_it() -> None:
+    """203 nits by BT.2408; up to there it is linear, as in Chromium."""
+    pq = np.array([[101, 148, 192, 255]], np.uint8)  # 30, 202, 1,000 and 10,000 nits
+    shown = field_colours(png_of(pq, pngs.cicp(9, 16, 0, 1)))
+    expected = srgb_encoded(np.array((0.076, 0.498, 1, 1)))
+    assert np.abs(shown - expected[:, None]).max() <= 2
+    hlg = np.array([[64, 128, 191, 255]], np.uint8)  # white paper is at 75 %
+    shown = field_colours(png_of(hlg, pngs.cicp(9, 18, 0, 1)))
+    expected = srgb_encoded(np.array((0.0240, 0.1262, 0.494, 1)))
+    assert np.abs(shown - expected[:, None]).max() <= 2
+
+
+@pytest.mark.parametrize("peak_nits", [203, 100])
+def test_light_that_is_no_brighter_than_paper_is_shown_as_it_is(peak_nits: int) -> None:
+    told = chunk(b"cLLI", struct.pack(">2I", peak_nits * 10_000, 0))
+    pq = np.array([[101, 148]], np.uint8)
+    shown = field_colours(png_of(pq, pngs.cicp(9, 16, 0, 1), told))
+    assert np.abs(shown - srgb_encoded(np.array((0.152, 0.997)))[:, None]).max() <= 2

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from webhook.errors import UnsupportedImage
+from webhook.imaging.hdr import HdrColours
 
 MAX_PIECES = 50_000
 """Segments, chunks or blocks that are walked through: an honest file of 64 MB has 16,000 at most,
@@ -32,6 +33,7 @@ class Picture:
         orientation: EXIF's, 1 to 8.
         profile: ICC profile; at most MAX_PROFILE_BYTES + 1 of it.
         spare_profile: What counts in its place if `profile` is broken.
+        hdr: What counts in place of any profile: its numbers are light of a high dynamic range.
         is_clean: Whether the file itself may be decoded in place of `parts`, without a copy.
         is_complete: Whether the file has an end. Only a JPEG may lack it.
     """
@@ -45,6 +47,7 @@ class Picture:
     orientation: int = 1
     profile: bytes | None = None
     spare_profile: bytes | None = None
+    hdr: HdrColours | None = None
     is_clean: bool = False
     is_complete: bool = True
 

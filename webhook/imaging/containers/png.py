@@ -15,6 +15,7 @@ from webhook.imaging.containers.picture import (
     damaged,
     too_many_pieces,
 )
+from webhook.imaging.hdr import TRANSFERS, HdrColours
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
@@ -32,6 +33,8 @@ _USED = {  # name: allowed lengths
     b"tRNS": range(1, 257),
     b"cICP": range(4, 5),
     b"iCCP": range(4, 2**31),
+    b"cLLI": range(8, 9),
+    b"mDCV": range(24, 25),
     b"sRGB": range(1, 2),
     b"gAMA": range(4, 5),
     b"cHRM": range(32, 33),
@@ -91,7 +94,8 @@ def read_png(data: bytes) -> Picture:
     after = _read_to_pixels(data, chunks, parts)
     if _is_animated(parts) and b"fcTL" not in parts.ancillary:
         _read_first_frame(data, chunks, after, parts)
-    profile, spare_profile = _profiles(parts.ancillary)
+    hdr = _hdr(parts.ancillary)
+    profile, spare_profile = _profiles(parts.ancillary) if hdr is None else (None, None)
     return Picture(
         "PNG",
         (parts.header.width, parts.header.height),
@@ -102,6 +106,7 @@ def read_png(data: bytes) -> Picture:
         orientation=orientation(parts.ancillary.get(b"eXIf", b"")),
         profile=profile,
         spare_profile=spare_profile,
+        hdr=hdr,
     )
 
 
@@ -207,6 +212,17 @@ def _read_first_frame(
 
 def _sequence_number(data: bytes, start: int) -> int:
     return int.from_bytes(data[start : start + 4], "big")
+
+
+def _hdr(ancillary: dict[bytes, bytes]) -> HdrColours | None:
+    """Return what `cICP`, and the chunks of HDR beside it, tell of light."""
+    primaries, transfer, matrix, full_range = ancillary.get(b"cICP", bytes(4))
+    is_hdr = transfer in TRANSFERS and profiles.is_known(primaries)
+    if not is_hdr or matrix or full_range != 1:
+        return None
+    content, screen = ancillary.get(b"cLLI", b""), ancillary.get(b"mDCV", b"")
+    peak = int.from_bytes(content[:4], "big") or int.from_bytes(screen[16:20], "big")
+    return HdrColours(primaries, transfer, peak / 10_000)
 
 
 def _profiles(ancillary: dict[bytes, bytes]) -> tuple[bytes | None, bytes | None]:
