@@ -316,3 +316,15 @@ def test_an_index_beyond_the_palette_has_the_palettes_last_colour() -> None:
     expected = np.full((4, 4, 4), (9, 8, 7, 128))
     expected[0, 0] = 0
     assert np.array_equal(decode(data, MAX_PIXELS).rgba, expected)
+
+
+@pytest.mark.parametrize("interlaced", [False, True], ids=["in order", "interlaced"])
+@pytest.mark.parametrize("size", [(1, 1), (700, 900), (1, 60_000)], ids=str)
+def test_black_pixels_are_not_taken_for_missing_ones(
+    size: tuple[int, int], interlaced: bool
+) -> None:
+    data = png(np.zeros((*size, 3), int), 8, RGB, interlaced=interlaced)
+    assert not rgb_of(data).any()
+    body = pngs.pixels_of(data)
+    without_checksum = pngs.with_pixels(data, body[:-4] + b"abcd")
+    assert not rgb_of(without_checksum).any()

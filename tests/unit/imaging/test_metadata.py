@@ -69,6 +69,16 @@ def a_large_xmp() -> bytes:
     return webps.riff(webps.header(0x04), webps.LOSSLESS[12:], xmp)
 
 
+def pixels_without_end() -> bytes:
+    endless = zlib.compress(bytes(500_000_000), 9)
+    return pngs.with_pixels(png(np.zeros((8, 8, 3), int), 8, 2), endless)
+
+
+def interlaced_pixels_without_end() -> bytes:
+    endless = zlib.compress(bytes(500_000_000), 9)[:-4]
+    return pngs.with_pixels(png(np.zeros((8, 8, 3), int), 8, 2, interlaced=True), endless)
+
+
 HOSTILE: list[Callable[[], bytes]] = [
     exif_in_thousands_of_pieces,
     profile_pieces_without_number,
@@ -79,6 +89,8 @@ HOSTILE: list[Callable[[], bytes]] = [
     application_blocks_by_the_million,
     parts_by_the_million,
     a_large_xmp,
+    pixels_without_end,
+    interlaced_pixels_without_end,
 ]
 
 

@@ -310,19 +310,15 @@ def pixel_share(clean: bytes) -> float:
     """Return how much of a clean PNG's pixels is there, 0 to 1."""
     header, deflated = _pixels(clean)
     expected = _raw_bytes(header)
-    return min(expected, sum(map(len, _inflated(deflated)))) / expected
+    return sum(map(len, _inflated(deflated, expected))) / expected
 
 
 def mended(clean: bytes) -> bytes:
     """Deflate a clean PNG's pixels anew: with a sound end, and a checksum that is right."""
     header, deflated = _pixels(clean)
-    left = _raw_bytes(header)
     # Fast, and a flat picture stays small.
     deflater = zlib.compressobj(1, strategy=zlib.Z_RLE)
-    pieces = []
-    for piece in _inflated(deflated):
-        pieces.append(deflater.compress(piece[:left]))
-        left -= min(len(piece), left)
+    pieces = [deflater.compress(piece) for piece in _inflated(deflated, _raw_bytes(header))]
     pieces.append(deflater.flush())
     before = clean[: len(clean) - len(deflated) - _BEHIND_PIXELS]
     return b"".join((before, *_chunk(b"IDAT", b"".join(pieces)), *_chunk(b"IEND", b"")))
@@ -334,22 +330,25 @@ def _pixels(clean: bytes) -> tuple[_Header, memoryview]:
     return _header(clean, iter(chunks)), memoryview(clean)[start:end]
 
 
-def _inflated(deflated: memoryview) -> Iterator[bytes]:
+def _inflated(deflated: memoryview, limit_bytes: int) -> Iterator[bytes]:
     """Yield what a zlib stream holds, as far as it goes; its checksum is not looked at."""
     head = bytes(deflated[:2]).ljust(2, b"\0")
     if head[0] & 0x0F != 8 or int.from_bytes(head, "big") % 31:
         return
-    inflater = zlib.decompressobj(-15)
-    for start in range(2, len(deflated), _PIECE_BYTES):
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    left = limit_bytes
+    for start in range(2, len(deflated) + _PIECE_BYTES, _PIECE_BYTES):  # last: nothing more to read
         waiting: bytes | memoryview = deflated[start : start + _PIECE_BYTES]
-        while waiting and not inflater.eof:
+        while left and not inflater.eof:
             try:
-                piece = inflater.decompress(waiting, _PIECE_BYTES)
+                piece = inflater.decompress(waiting, min(left, _PIECE_BYTES))
             except zlib.error:
                 return
+            left -= len(piece)
             yield piece
             waiting = inflater.unconsumed_tail
-    yield inflater.flush()
+            if not waiting and not piece:
+                break
 
 
 def _raw_bytes(header: _Header) -> int:
