@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from webhook.budget import Budget, Share
 from webhook.domain import ModelIdentity, Priority, SourceObject
 from webhook.imaging import Cutout, SourceImage, render_cutout
-from webhook.telemetry import SOURCE_BYTES, StageClock
+from webhook.telemetry import SOURCE_BYTES, StageClock, log
 from webhook.threads import run_in_thread
 
 
@@ -92,6 +92,12 @@ class Cutter:
                 async with self.pixels.share(pixels, priority) as of_pixels:
                     with clock.stage("decode"):
                         image, of_image = await self.decoders.decode(file, pixels)
+                    if (ignored := image.ignored_profile) is not None:
+                        log.warning(
+                            "icc_profile_ignored",
+                            reason=ignored.reason,
+                            profile_bytes=ignored.profile_bytes,
+                        )
                     held = [of_bytes, of_pixels, of_image]
                     try:
                         with clock.stage("shrink"):

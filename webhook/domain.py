@@ -34,7 +34,7 @@ def list_formats(last_word: str) -> str:
     return f"{', '.join(names)} {last_word} {last}"
 
 
-PARAMETERS_VERSION = "2"
+PARAMETERS_VERSION = "3"
 """Raised whenever the same image and model would give another cut-out."""
 
 _IMAGE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")

@@ -14,6 +14,7 @@ from tests.support.aws_policy import make_user, policy
 from webhook import settings
 from webhook.http.limits import BoundedHttpProtocol
 from webhook.imaging import guards
+from webhook.imaging.containers.picture import MAX_PIECES, MAX_PROFILE_BYTES
 from webhook.storage import S3Storage, open_client
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def test_the_limits_of_the_page_are_those_of_the_code() -> None:
         f"{limits.request_timeout_s:g} seconds for a request",
         f"{limits.max_connections} connections",
         f"At most {guards._MAX_JPEG_SCANS} scans",
-        f"At most {guards._MAX_READS:,} reads",
+        f"At most {MAX_PIECES:,} pieces",
+        f"{MAX_PROFILE_BYTES // 2**20} MiB of a colour profile",
         f"secret of {settings._MIN_SECRET_LENGTH} characters",
     ):
         assert said in text

@@ -92,17 +92,19 @@ def gif_with_offset_frame() -> bytes:
 def rgb_profile(primaries: NDArray[np.float64], gamma: float) -> bytes:
     """Return an ICC profile of a display; the columns of `primaries` are XYZ under D50."""
     curve = b"curv" + struct.pack(">2IH", 0, 1, round(gamma * 256)) + b"\x00\x00"
-    tags = {b"wtpt": _xyz(*D50)}
+    tags = {b"wtpt": profile_xyz(*D50)}
     for name, column in zip("rgb", primaries.T, strict=True):
-        tags[f"{name}XYZ".encode()] = _xyz(*column)
+        tags[f"{name}XYZ".encode()] = profile_xyz(*column)
         tags[f"{name}TRC".encode()] = curve
-    return _profile(b"mntr", b"RGB ", b"XYZ ", tags)
+    return assembled_profile(b"mntr", b"RGB ", b"XYZ ", tags)
 
 
 def grey_profile(gamma: float) -> bytes:
     """Return an ICC profile of greys."""
     curve = b"curv" + struct.pack(">2IH", 0, 1, round(gamma * 256)) + b"\x00\x00"
-    return _profile(b"mntr", b"GRAY", b"XYZ ", {b"wtpt": _xyz(*D50), b"kTRC": curve})
+    return assembled_profile(
+        b"mntr", b"GRAY", b"XYZ ", {b"wtpt": profile_xyz(*D50), b"kTRC": curve}
+    )
 
 
 def cmyk_profile_with_orange_cyan() -> bytes:
@@ -113,14 +115,23 @@ def cmyk_profile_with_orange_cyan() -> bytes:
     matrix = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
     table = b"mft1" + struct.pack(">I4B", 0, 4, 3, 2, 0) + matrix
     table += identity * 4 + corners + identity * 3
-    return _profile(b"prtr", b"CMYK", b"Lab ", {b"wtpt": _xyz(*D50), b"A2B0": table})
+    return assembled_profile(
+        b"prtr", b"CMYK", b"Lab ", {b"wtpt": profile_xyz(*D50), b"A2B0": table}
+    )
 
 
-def _xyz(x: float, y: float, z: float) -> bytes:
+def profile_xyz(x: float, y: float, z: float) -> bytes:
     return b"XYZ " + struct.pack(">I3i", 0, *(round(value * 65536) for value in (x, y, z)))
 
 
-def _profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
+def assembled_profile(
+    kind: bytes,
+    space: bytes,
+    connection: bytes,
+    tags: dict[bytes, bytes],
+    version: bytes = b"\2\x40",
+) -> bytes:
+    """Return an ICC profile of these tags."""
     description = b"desc" + struct.pack(">2I", 0, 5) + b"test\x00" + bytes(79)
     tags = {b"desc": description, b"cprt": b"text" + bytes(5), **tags}
     directory, body = struct.pack(">I", len(tags)), b""
@@ -129,9 +140,9 @@ def _profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, byt
         directory += name + struct.pack(">2I", start + len(body), len(data))
         body += data + bytes(-len(data) % 4)
     header = struct.pack(
-        ">I4sI4s4s4s12s4s24sI12s48s",
-        *(start + len(body), b"", 0x02400000, kind, space, connection, bytes(12), b"acsp"),
-        *(bytes(24), 0, _xyz(*D50)[8:], bytes(48)),
+        ">I4s4s4s4s4s12s4s24sI12s48s",
+        *(start + len(body), b"", version, kind, space, connection, bytes(12), b"acsp"),
+        *(bytes(24), 0, profile_xyz(*D50)[8:], bytes(48)),
     )
     return header + directory + body
 

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from anyio import fail_after
 from numpy.typing import NDArray
+from structlog.testing import capture_logs
 
 from tests.support.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
 from tests.support.house import cutter_of, make_service
+from tests.support.images import saved
 from webhook.domain import (
     ModelIdentity,
     Priority,
@@ -228,3 +230,14 @@ async def test_callers_who_hang_up_do_not_make_room_for_more_threads(
         assert most == [1]
         end.set()
         await until(lambda: cutter_of(service).feeders.borrowed_tokens == 0)
+
+
+async def test_a_profile_that_was_left_aside_is_logged() -> None:
+    store = FakeStore({"7": saved(np.zeros((8, 8, 3), np.uint8), "JPEG", icc_profile=b"junk")})
+    with capture_logs() as lines:
+        async with working(store) as service:
+            await remove_background(RemovalRequest("7"), service)
+    (line,) = (line for line in lines if line["event"] == "icc_profile_ignored")
+    assert line["log_level"] == "warning"
+    assert line["reason"] == "it is no ICC profile"
+    assert line["profile_bytes"] == 4

@@ -14,8 +14,9 @@ from PIL import Image, ImageCms
 
 from webhook.decoders.confinement import Confinement
 from webhook.decoders.messages import receive, send
+from webhook.domain import IMAGE_FORMATS
 from webhook.errors import ImageRejected
-from webhook.imaging.decode import FORMATS, decode, probe
+from webhook.imaging.decode import decode, probe
 
 _ENCODINGS = ("ascii", "latin-1", "utf-8", "utf-16", "utf-16-be", "utf-16-le")  # of metadata
 _LONGEST_WORDS = 500
@@ -27,11 +28,11 @@ def prepare_codecs() -> None:
         codecs.lookup(encoding)
     Image.init()
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    for image_format in FORMATS:
+    for image_format in IMAGE_FORMATS:
         for mode in ("RGB", "L", "P"):
             file = io.BytesIO()
             try:
-                Image.new(mode, (8, 8)).save(file, image_format, icc_profile=profile)
+                Image.new(mode, (8, 8)).save(file, image_format.name, icc_profile=profile)
             except OSError:  # not every format has every mode
                 continue
             decode(file.getvalue(), max_pixels=64)
@@ -90,4 +91,10 @@ class _Helper:
 
         image = decode(data, order["max_pixels"], allocate)
         height, width = image.rgba.shape[:2]
-        return {"height": height, "width": width, "has_alpha": image.has_alpha}
+        answer = {"height": height, "width": width, "has_alpha": image.has_alpha}
+        if image.ignored_profile is not None:
+            answer["ignored_profile"] = {
+                "reason": image.ignored_profile.reason[:_LONGEST_WORDS],
+                "profile_bytes": image.ignored_profile.profile_bytes,
+            }
+        return answer

@@ -26,7 +26,7 @@ from webhook.errors import (
     ServiceFault,
     UnsupportedImage,
 )
-from webhook.imaging import SourceImage
+from webhook.imaging import IgnoredProfile, SourceImage
 from webhook.telemetry import DECODERS_ENDED, log
 
 _RETURN = TypeVar("_RETURN")
@@ -133,10 +133,11 @@ class Decoders:
 
     def _order(self, file: File, pixels: int) -> dict[str, Any]:
         size = file.size_bytes
+        cpu_s = _CPU_S + _CPU_S_PER_BYTE * size + _CPU_S_PER_PIXEL * pixels
         return {
             "file_bytes": size,
             "max_pixels": self._max_pixels,
-            "cpu_s": _CPU_S + _CPU_S_PER_BYTE * size + _CPU_S_PER_PIXEL * pixels,
+            "cpu_s": min(cpu_s, self._patience_s / 2),
             "memory_bytes": _allowed_memory(size, pixels),
         }
 
@@ -273,6 +274,14 @@ def _image(answer: dict[str, Any], buffer: Buffer, pixels: int) -> SourceImage:
             height > 0 and width > 0 and height * width == pixels
         ):
             rgba = np.ndarray((height, width, 4), np.uint8, buffer=buffer.memory)
-            return SourceImage(rgba, has_alpha)
+            return SourceImage(rgba, has_alpha, _ignored_profile(answer))
         case _:
             raise Ended("fault", "a wrong answer")
+
+
+def _ignored_profile(answer: dict[str, Any]) -> IgnoredProfile | None:
+    match answer.get("ignored_profile"):
+        case {"reason": str(reason), "profile_bytes": int(size)}:
+            return IgnoredProfile(reason, size)
+        case _:
+            return None

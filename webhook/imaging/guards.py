@@ -3,14 +3,9 @@
 A decoder in a thread can't be stopped by a deadline, so what it may be given is bounded instead.
 """
 
-import io
 import re
 
 from webhook.errors import UnsupportedImage
-
-# Pillow walks a file's segments in Python, a few reads each, and holds the interpreter meanwhile.
-# An honest file takes hundreds; a PNG of 64 MB in pieces of 4 KB takes 48,000.
-_MAX_READS = 50_000
 
 # Each scan of a JPEG visits the whole picture, though it may be 75 bytes long: cameras and
 # optimisers write 1 to 20. No limit of libjpeg's own is in the way.
@@ -18,19 +13,6 @@ _MAX_JPEG_SCANS = 50
 _MAX_JPEG_MARKERS = 2_000
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # no stuffed byte, no restart
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
-
-
-class BoundedReader(io.BytesIO):
-    """A file in memory that can be read a bounded number of times."""
-
-    _reads = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read, and count; as damage, since Pillow asks for each piece of the file once."""
-        self._reads += 1
-        if self._reads > _MAX_READS:
-            raise OSError("more pieces than any honest file has")
-        return super().read(size)
 
 
 def check_jpeg_scans(data: bytes) -> None:
