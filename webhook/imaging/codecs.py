@@ -30,9 +30,9 @@ DAMAGE = (
 _OPAQUE = 255
 _LEVELS_OF_LOW_BITS = {"L;2": 3, "L;4": 15}  # the highest level of a PNG's 2 and 4 bit grey
 _LIBJPEG_COLOURS = {"grey": ("GRAY", 1), "colour": ("RGB", 3), "inks": ("CMYK", 4)}
-_MCU_PX = 16  # rows of a JPEG's blocks: 8, or 16 where colours have half the rows
 _MISSING = 128  # in each channel, where a JPEG has no data
-_CONTEXT_PX = 2  # rows that libjpeg holds back until it knows those below
+_BLOCK_ROWS = 8
+_CONTEXT_ROWS = 2  # held back by libjpeg until it knows those below, if colours have fewer rows
 _ROWS_AT_ONCE = 64
 
 
@@ -47,7 +47,7 @@ def load(picture: Picture) -> Image.Image:
         case "JPEG":  # Pillow's own reading stumbles over what libjpeg overlooks
             image = _loaded_jpeg(clean, picture)
             if not picture.is_complete:
-                _check_rows(clean, image)
+                _check_rows(clean, picture, image)
             return image
         case "PNG":
             return _decoded_png(clean)
@@ -107,11 +107,12 @@ def _loaded_jpeg(clean: bytes, picture: Picture) -> Image.Image:
     return Image.fromarray(on_black.squeeze(axis=2) if channels == 1 else on_black)
 
 
-def _check_rows(clean: bytes, image: Image.Image) -> None:
-    """Refuse a JPEG without an end of which more than the last blocks are missing.
+def _check_rows(clean: bytes, picture: Picture, image: Image.Image) -> None:
+    """Refuse a JPEG without an end that ends before its last row of blocks.
 
     Args:
         clean: The file, with an end put to it.
+        picture: What its header tells.
         image: What libjpeg makes of it: grey where the file has nothing.
     """
     share = detail_share(clean)
@@ -120,9 +121,10 @@ def _check_rows(clean: bytes, image: Image.Image) -> None:
             raise damaged(f"the JPEG ends early, its scans bring {_percent(share)} of its detail")
         return
     there = _rows_there(clean, image)
-    if image.height - there > _MCU_PX + _CONTEXT_PX or (
-        image.height <= _MCU_PX and _is_blank(image)
-    ):
+    last_blocks = (image.height - 1) // picture.block_rows * picture.block_rows
+    held_back = _CONTEXT_ROWS if picture.block_rows > _BLOCK_ROWS else 0
+    is_empty = not last_blocks and _is_blank(image)
+    if there < last_blocks - held_back or is_empty:
         raise damaged(f"the JPEG ends after {_percent(there / image.height)} of its rows")
 
 

@@ -60,7 +60,7 @@ def application_blocks_by_the_million() -> bytes:
 
 
 def parts_by_the_million() -> bytes:
-    parts = webps.part(b"abcd", b"") * 2_000_000
+    parts = webps.part(b"abcd", b"") * 1_000_000
     return webps.riff(webps.header(0x10), parts, webps.LOSSLESS[12:])
 
 
@@ -69,14 +69,16 @@ def a_large_xmp() -> bytes:
     return webps.riff(webps.header(0x04), webps.LOSSLESS[12:], xmp)
 
 
-def pixels_without_end() -> bytes:
-    endless = zlib.compress(bytes(500_000_000), 9)
-    return pngs.with_pixels(png(np.zeros((8, 8, 3), int), 8, 2), endless)
+def pixels_without_end(*, interlaced: bool = False) -> bytes:
+    deflater = zlib.compressobj(9)
+    ten_megabytes = deflater.compress(bytes(10_000_000)) + deflater.flush(zlib.Z_FULL_FLUSH)
+    endless = ten_megabytes[:2] + ten_megabytes[2:] * 500
+    plain = png(np.zeros((8, 8, 3), int), 8, 2, interlaced=interlaced)
+    return pngs.with_pixels(plain, endless)
 
 
 def interlaced_pixels_without_end() -> bytes:
-    endless = zlib.compress(bytes(500_000_000), 9)[:-4]
-    return pngs.with_pixels(png(np.zeros((8, 8, 3), int), 8, 2, interlaced=True), endless)
+    return pixels_without_end(interlaced=True)
 
 
 HOSTILE: list[Callable[[], bytes]] = [

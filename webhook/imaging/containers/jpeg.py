@@ -43,6 +43,7 @@ class _Header:
     kept: list[bytes | memoryview] = field(default_factory=lambda: [b"\xff\xd8"])
     size: tuple[int, int] | None = None
     colours: Colours = "colour"
+    block_rows: int = 8
     exif: bytes | None = None
     profile_pieces: list[bytes] = field(default_factory=list)
     has_jfif: bool = False
@@ -78,6 +79,7 @@ def read_jpeg(data: bytes) -> Picture:
         profile=_profile(header.profile_pieces),
         is_clean=is_complete and not header.is_odd and scan - kept_bytes < _LITTLE,
         is_complete=is_complete,
+        block_rows=header.block_rows,
     )
 
 
@@ -134,6 +136,7 @@ def _read_frame(kind: int, body: bytes, header: _Header) -> None:
     if not width * height:
         raise damaged("the JPEG has no pixels")
     header.size, header.colours = (width, height), _COLOURS[components]
+    header.block_rows = 8 * max((sampling & 0x0F for sampling in body[7::3]), default=1)
 
 
 def _read_metadata(kind: int, data: bytes, start: int, end: int, header: _Header) -> None:

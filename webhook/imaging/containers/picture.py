@@ -36,6 +36,7 @@ class Picture:
         hdr: What counts in place of any profile: its numbers are light of a high dynamic range.
         is_clean: Whether the file itself may be decoded in place of `parts`, without a copy.
         is_complete: Whether the file has an end. Only a JPEG may lack it.
+        block_rows: Of a JPEG: how many rows are coded together.
     """
 
     format: str
@@ -50,6 +51,7 @@ class Picture:
     hdr: HdrColours | None = None
     is_clean: bool = False
     is_complete: bool = True
+    block_rows: int = 1
 
     def clean_file(self) -> bytes:
         """Put the clean file together."""
