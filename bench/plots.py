@@ -131,7 +131,18 @@ def fuzz(axes: Axes, figures: Figures) -> None:
     axes.set_xlabel("answers, on a logarithmic scale")
 
 
+def hostile(axes: Axes, figures: Figures) -> None:
+    """Milliseconds of honest photographs, sorted: among hostile files, and without them."""
+    for colour, (name, ms) in zip((THEIRS, OURS), figures["percentiles_ms"].items(), strict=True):
+        axes.plot(range(len(ms)), ms, color=colour, label=name)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("% of the photographs")
+    axes.set_ylabel("ms at most")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+
+
 # In the order of the page.
 PLOTS: Mapping[str, Callable[[Axes, Figures], None]] = {
-    plot.__name__: plot for plot in (throughput, storm, scale, image_path, network, faults, fuzz)
+    plot.__name__: plot
+    for plot in (throughput, storm, scale, image_path, network, faults, fuzz, hostile)
 }

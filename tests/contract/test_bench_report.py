@@ -32,6 +32,7 @@ MADE_UP: list[dict[str, Any]] = [
     },
     {"bench": "faults", "rows_lost": 0, "heal_s": {"S3 < Hasura & we": [0.1, 0.2]}},
     {"bench": "fuzz", "untouched": True, "answers_by_status": {"200": 2, "400": 30}},
+    {"bench": "hostile", "percentiles_ms": {"without": [1, 2], "with hostile files": [2, 3]}},
 ]
 
 

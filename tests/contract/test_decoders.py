@@ -19,6 +19,7 @@ from tests.support.images import RGBA, noise, png
 from webhook.cutting import Decoders as AnyDecoders
 from webhook.decoders import pool
 from webhook.decoders.pool import Decoders, open_decoders
+from webhook.decoders.processes import Ended, Zygote
 from webhook.errors import DecodersUnavailable, ImageTooLarge, RemovalError, UnsupportedImage
 from webhook.imaging import decode
 
@@ -141,6 +142,12 @@ async def test_they_refuse_in_the_same_words(kind: str, decoders: Decoders) -> N
             await sizes_of(doing, data)
 
 
+async def test_a_large_webp_is_within_what_is_allowed(decoders: Decoders) -> None:
+    """Its library takes memory for the whole canvas before a pixel is asked for."""
+    data = file_of(Image.new("L", (7000, 7000)), "WEBP", lossless=True, method=0)
+    assert await sizes_of(decoders, data) == (7000, 7000)
+
+
 async def test_pixels_stay_as_they_are_until_all_have_let_go(decoders: Decoders) -> None:
     with decoders.opened(FILES["JPEG"]) as file, decoders.opened(FILES["GIF"]) as other:
         image, share = await decoders.decode(file, await decoders.probe(file))
@@ -210,6 +217,20 @@ async def test_a_picture_that_takes_too_much_is_refused(
         with pytest.raises(UnsupportedImage, match=f"far more {resource} than its pixels do"):
             await sizes_of(decoders, LONG_ONE)
     assert await sizes_of(decoders, LONG_ONE) == (5000, 6000)
+
+
+async def test_the_cause_of_an_end_is_known_though_the_helper_had_unread_orders() -> None:
+    forking = await Zygote.start(2**34)
+    for _ in range(20):  # the reset of the connection may come before the words, or after them
+        helper = await forking.fork()
+        os.kill(helper.process, signal.SIGSTOP)
+        answer = asyncio.create_task(helper.ask({"forget": 7}, []))
+        await asyncio.sleep(0)
+        os.kill(helper.process, signal.SIGSEGV)
+        with pytest.raises(Ended, match="fault"):
+            await answer
+        helper.kill()
+    forking.close()
 
 
 async def test_a_helper_that_hangs_is_replaced() -> None:

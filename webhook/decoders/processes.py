@@ -135,8 +135,12 @@ class Zygote:
 
 async def _message(connection: socket.socket) -> dict[str, Any] | None:
     """Return the next message; None where the other end is gone, or speaks nonsense."""
+    loop = asyncio.get_running_loop()
     try:
-        data = await asyncio.get_running_loop().sock_recv(connection, LARGEST_MESSAGE)
+        try:
+            data = await loop.sock_recv(connection, LARGEST_MESSAGE)
+        except ConnectionResetError:  # it left something unread; its last words are still here
+            data = await loop.sock_recv(connection, LARGEST_MESSAGE)
         message = json.loads(data) if data else None
     except (OSError, ValueError, RecursionError):
         return None
