@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit browser check audit fix serve image screenshots bench bench-network lock clean
+.PHONY: help demo test unit browser check audit fix serve image screenshots bench bench-edges bench-network lock clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -90,8 +90,8 @@ image:  ## Build the container image (WEIGHTS=briaai/RMBG-2.0: with its weights,
 		--build-arg WEIGHTS="$(WEIGHTS)" $(if $(HF_TOKEN),$(HUB_SECRET)) .
 
 # A benchmark that fails is recorded where it has figures, but fails the target.
-bench bench-network: SHELL := bash
-bench bench-network: .SHELLFLAGS := -o pipefail -c
+bench bench-edges bench-network: SHELL := bash
+bench bench-edges bench-network: .SHELLFLAGS := -o pipefail -c
 
 bench: $(VENV)/.ready  ## Measure (long; on an idle machine), keep the figures in docs/benchmarks/, and draw them
 	@for name in image_path throughput storm faults fuzz hostile \
@@ -104,6 +104,9 @@ $(BENCH_VENV)/.ready: requirements/bench.txt
 	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
 	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.txt
 	@touch $@
+
+bench-edges: $(VENV)/.ready $(BENCH_VENV)/.ready  ## Measure the edge clean-up against pymatting's
+	@$(BENCH_VENV)/bin/python -m bench edges | $(BIN)/python -m bench report
 
 bench-network: $(VENV)/.ready $(BENCH_VENV)/.ready  ## Measure the network against a plain one (CONFIG=swin_t SIZE=1024)
 	@$(BENCH_VENV)/bin/python -m bench network --config $(CONFIG) --size $(SIZE) \

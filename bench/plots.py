@@ -60,6 +60,25 @@ def network(axes: Axes, figures: Figures) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 
+def edges(axes: Axes, figures: Figures) -> None:
+    """Error of the subject's colours by kind of edge: the matte only, ours, pymatting."""
+    error = figures["colour_error"]
+    if isinstance(axes.figure, Figure):
+        axes.figure.set_size_inches(7.2, 1 + 0.4 * len(error))
+    for index, (way, colour) in enumerate(
+        zip(("matte only", "ours", "pymatting"), (THIRD, OURS, THEIRS), strict=True)
+    ):
+        places = [place + 0.27 * (index - 1) for place in range(len(error))]
+        values = [by_way[way] for by_way in error.values()]
+        bars = axes.barh(places, values, 0.25, color=colour, label=way)
+        axes.bar_label(bars, fmt="%.1f", padding=3)
+    axes.set_yticks(range(len(error)), list(error))
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set_xlabel("mean difference to the subject's colours, weighted by alpha, grey levels")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+
+
 def throughput(axes: Axes, figures: Figures) -> None:
     """Images per second on both simulated devices: the ideal, ours, the ancestor's."""
     profiles = ("flat", "batched")
@@ -144,5 +163,5 @@ def hostile(axes: Axes, figures: Figures) -> None:
 # In the order of the page.
 PLOTS: Mapping[str, Callable[[Axes, Figures], None]] = {
     plot.__name__: plot
-    for plot in (throughput, storm, scale, image_path, network, faults, fuzz, hostile)
+    for plot in (throughput, storm, scale, image_path, edges, network, faults, fuzz, hostile)
 }

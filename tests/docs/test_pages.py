@@ -19,6 +19,7 @@ NOT_TYPED = {
     "make check": "make test begins with it",
     "make browser": "make test begins with it, too",
     "make bench": "half an hour; each benchmark is run, small",
+    "make bench-edges": "needs the environment of make bench-network",
     "make bench-network": "downloads 5.5 GB of another torch",
 }
 OF_OTHERS = ("AWS_", "HF_TOKEN", "RAY_")

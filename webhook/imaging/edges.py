@@ -9,18 +9,11 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from webhook.imaging.layers import GRID, colour_spreads, layer_colours
 from webhook.imaging.matte import CLEAR, OPAQUE
 
 _NUMBER = TypeVar("_NUMBER", np.uint8, np.uint32)
 
-_GRID = 128  # cells a side of the finest level at which colours are gathered
-_SAMPLES = 2 * _GRID
-_TABLE = 2 * _GRID  # cells a side of the table that pixels look their colours up in
-
-_COARSER_WEIGHT = 0.03
-"""What a cell's coarser neighbourhood counts against its own samples (which count up to 1)."""
-
-_NOISE = 4.0  # grey levels: no surface is more even than its grain and JPEG's traces
 _MATTE_DOUBT = 0.04
 """How far off a matte may be. Without any doubt, where it is, edges get rims lighter or darker than
 the subject; with much, they lose their detail."""
@@ -34,10 +27,9 @@ class EdgeColours:
     """Colours of the subject and of the background around every place of a picture.
 
     Source:
-        The idea of estimating both at low resolution and correcting at full size is of Forte
-        2021 ("Approximate Fast Foreground Colour Estimation"), the multi-level one of Germer et
-        al. 2020 (arXiv:2006.14970). Here: means by weighted push-pull over a pyramid, and the
-        correction weighs both colours' spread, as Bayesian matting does (Chuang et al. 2001).
+        The idea to estimate both at low resolution and to correct at full size is of Forte 2021
+        ("Approximate Fast Foreground Colour Estimation"). The correction weighs both colours'
+        spread, as Bayesian matting does (Chuang et al. 2001).
     """
 
     def __init__(self, table: NDArray[np.uint64], width: int, height: int) -> None:
@@ -54,28 +46,19 @@ class EdgeColours:
             levels: The matte, uint8 (h, w) of any size.
         """
         height, width = rgba.shape[:2]
-        pixels = _sampled(rgba.view(np.uint32)[:, :, 0]).view(np.uint8)
-        planes = pixels.reshape(_SAMPLES, _SAMPLES, 4).transpose(2, 0, 1)
-        samples = planes.astype(np.float32, order="C")
-        alpha = _sampled(levels).astype(np.float32) / OPAQUE
-        colours, seen = samples[:3], samples[3] / OPAQUE
+        pixels = _sampled(rgba.view(np.uint32)[:, :, 0])
+        samples = _planes(pixels.reshape(-1)).reshape(4, GRID, GRID)
+        image, seen = samples[:3], samples[3]
+        seen /= OPAQUE
+        alpha = _sampled(levels).astype(np.float32)
+        alpha /= OPAQUE
 
-        # The 8th power: a sample counts only as far as it is nearly pure, but where there is no
-        # purer one it still counts.
-        weights = np.stack((alpha, 1 - alpha)) ** 2
-        weights *= weights
-        weights *= weights
-        weights *= seen
-        moments = np.concatenate((colours, (colours * colours).mean(axis=0, keepdims=True)))
-        weighted = np.empty((2, 5, _SAMPLES, _SAMPLES), np.float32)
-        np.multiply(moments, weights[:, None], out=weighted[:, :4])
-        weighted[:, 4] = weights
-
-        filled = _push_pull(weighted)  # 2, 4, _TABLE, _TABLE
-        variance = filled[:, 3] - (filled[:, :3] ** 2).mean(axis=1)
-        filled[:, 3] = np.sqrt(np.maximum(variance, 0) + _NOISE**2)
-        table = filled.reshape(8, _TABLE * _TABLE).T.round().clip(0, 255).astype(np.uint8)
-        return cls(np.ascontiguousarray(table).view(np.uint64)[:, 0], width, height)
+        colours = layer_colours(image, alpha, seen)
+        spreads = colour_spreads(image, alpha, seen, colours)
+        cells = np.concatenate((colours, spreads), axis=1).reshape(8, GRID * GRID)
+        cells += 0.5  # so that the cast rounds
+        table = np.ascontiguousarray(cells.astype(np.uint8).T)
+        return cls(table.view(np.uint64)[:, 0], width, height)
 
     def clean(
         self, rows: NDArray[np.uint32], alpha: NDArray[np.uint8], left: int, top: int
@@ -92,7 +75,7 @@ class EdgeColours:
         edge = np.flatnonzero((alpha != CLEAR) & (alpha != OPAQUE))
         if not edge.size:
             return
-        cell_of_row = _cells(top, alpha.shape[0], self._height) * _TABLE
+        cell_of_row = _cells(top, alpha.shape[0], self._height) * GRID
         cell_of_column = _cells(left, columns, self._width)
         flat = rows.reshape(-1)
         for start in range(0, edge.size, _PIXELS_AT_ONCE):
@@ -133,60 +116,16 @@ class EdgeColours:
 
 def _cells(start: int, count: int, size: int) -> NDArray[np.intp]:
     """Return the table's row or column for `count` rows or columns of a picture from `start`."""
-    return np.arange(start, start + count) * _TABLE // size
+    return np.arange(start, start + count) * GRID // size
 
 
 def _sampled(plane: NDArray[_NUMBER]) -> NDArray[_NUMBER]:
     height, width = plane.shape
-    middles = np.arange(_SAMPLES) + 0.5
-    rows = (middles * height / _SAMPLES).astype(np.intp)
-    columns = (middles * width / _SAMPLES).astype(np.intp)
+    middles = np.arange(GRID) + 0.5
+    rows = (middles * height / GRID).astype(np.intp)
+    columns = (middles * width / GRID).astype(np.intp)
     sampled: NDArray[_NUMBER] = plane[rows[:, None], columns]
     return sampled
-
-
-def _push_pull(weighted: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Fill every cell with the weighted mean around it, from as near as there is weight.
-
-    Args:
-        weighted: (2, 5, N, N): four values times their weight, and the weight.
-
-    Returns:
-        (2, 4, N, N): the four values, at a resolution of N / 2, enlarged smoothly.
-    """
-    pyramid = [_halved(weighted)]
-    while pyramid[-1].shape[-1] > 1:
-        pyramid.append(_halved(pyramid[-1]))
-    top = pyramid.pop()
-    filled = (top[:, :4] / np.maximum(top[:, 4:], 1e-6)).astype(np.float32)
-    for level in reversed(pyramid):
-        coarser = _doubled(filled)
-        coarser *= _COARSER_WEIGHT
-        coarser += level[:, :4]
-        coarser /= level[:, 4:] + _COARSER_WEIGHT
-        filled = coarser
-    return _doubled(filled)
-
-
-def _halved(level: NDArray[np.float32]) -> NDArray[np.float32]:
-    rows = level[:, :, 0::2] + level[:, :, 1::2]
-    mean: NDArray[np.float32] = (rows[..., 0::2] + rows[..., 1::2]) * np.float32(0.25)
-    return mean
-
-
-def _doubled(level: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Enlarge twofold, bilinearly."""
-    planes, values, height, width = level.shape
-    padded = np.pad(level, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
-    own = padded[:, :, 1:-1] * 0.75
-    rows = np.empty((planes, values, 2 * height, width + 2), np.float32)
-    np.add(own, padded[:, :, :-2] * 0.25, out=rows[:, :, 0::2])
-    np.add(own, padded[:, :, 2:] * 0.25, out=rows[:, :, 1::2])
-    own = rows[..., 1:-1] * 0.75
-    doubled = np.empty((planes, values, 2 * height, 2 * width), np.float32)
-    np.add(own, rows[..., :-2] * 0.25, out=doubled[..., 0::2])
-    np.add(own, rows[..., 2:] * 0.25, out=doubled[..., 1::2])
-    return doubled
 
 
 def _planes(words: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
