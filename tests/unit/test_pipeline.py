@@ -6,14 +6,17 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
-from anyio import fail_after
+from anyio import fail_after, move_on_after
 from numpy.typing import NDArray
 
 from tests.support.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
 from tests.support.house import cutter_of, make_service
+from webhook import cutting
+from webhook.budget import Budget
 from webhook.domain import (
     ModelIdentity,
     Priority,
@@ -228,3 +231,41 @@ async def test_callers_who_hang_up_do_not_make_room_for_more_threads(
         assert most == [1]
         end.set()
         await until(lambda: cutter_of(service).decoders.borrowed_tokens == 0)
+
+
+@pytest.mark.parametrize(
+    ("step", "names"),
+    [
+        ("probe", ["source_bytes"]),
+        ("decode", ["source_bytes", "pixels"]),
+        ("render_cutout", ["source_bytes", "pixels"]),
+    ],
+    ids=["probe", "decode", "render"],
+)
+async def test_memory_is_free_only_when_the_thread_of_a_caller_who_hung_up_has_ended(
+    step: str, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, end = threading.Event(), threading.Event()
+    real = getattr(cutting, step)
+
+    def slow(*args: Any) -> Any:
+        begun.set()
+        assert end.wait(PATIENCE_S)
+        return real(*args)
+
+    monkeypatch.setattr(cutting, step, slow)
+    async with working(FakeStore({"a": PHOTO})) as service:
+        job = begin("a", service)
+        await until(begun.is_set)
+        job.cancel()
+        budgets = [getattr(cutter_of(service), name) for name in names]
+        assert [await is_free(budget, within_s=0.02) for budget in budgets] == [False] * len(names)
+        end.set()
+        assert [await is_free(budget, PATIENCE_S) for budget in budgets] == [True] * len(names)
+
+
+async def is_free(budget: Budget, within_s: float) -> bool:
+    with move_on_after(within_s):
+        async with budget.share(10**9, "live"):  # all of it
+            return True
+    return False
