@@ -21,14 +21,6 @@ BETWEEN = {
 }
 
 
-def explain(walk: Walk) -> str:
-    """Tell each broken promise as a story."""
-    lines = []
-    for broken, story in walk.stories.items():
-        lines += [f"\n{broken}:", *(f"  {number}. {line}" for number, line in enumerate(story, 1))]
-    return "\n".join(lines)
-
-
 def walk_through(kinds: tuple[Kind, ...], limits: Limits, **world: Any) -> Walk:
     seen = walk(lambda: World(*kinds, limits=Limits(**vars(limits)), **world))
     told = ", ".join(f"{count} {name}" for name, count in vars(limits).items() if count)
@@ -49,13 +41,18 @@ def scenarios() -> Iterator[object]:
 def test_the_newest_source_wins_in_every_order(kinds: tuple[Kind, ...], limits: Limits) -> None:
     seen = walk_through(kinds, limits)
     assert seen.orders > 100
-    assert not seen.stories, explain(seen)
+    assert not seen.stories, seen.explain()
 
 
+@pytest.mark.parametrize(
+    "limits", [Limits(replacements=1), Limits(hang_ups=1)], ids=["a replacement", "a hang-up"]
+)
 @pytest.mark.parametrize("pair", PAIRS, ids=" + ".join)
-def test_it_wins_among_the_requests_of_one_process_too(pair: tuple[Kind, ...]) -> None:
-    seen = walk_through(pair, Limits(replacements=1), one_process=True)
-    assert not seen.stories, explain(seen)
+def test_it_wins_among_the_requests_of_one_process_too(
+    pair: tuple[Kind, ...], limits: Limits
+) -> None:
+    seen = walk_through(pair, limits, processes=1)
+    assert not seen.stories, seen.explain()
 
 
 def test_a_verdict_on_a_broken_file_never_outlives_its_repair() -> None:
@@ -64,12 +61,12 @@ def test_a_verdict_on_a_broken_file_never_outlives_its_repair() -> None:
         "event", "mutation", limits=Limits(**vars(limits)), first_source=b"broken"
     )
     seen = walk(make)
-    assert not seen.stories, explain(seen)
+    assert not seen.stories, seen.explain()
 
 
 def test_a_bucket_without_conditions_is_looked_at_once_more() -> None:
     seen = walk_through(("backfill", "mutation"), Limits(), keeps_conditions=False)
-    assert not seen.stories, explain(seen)
+    assert not seen.stories, seen.explain()
 
 
 # --- that the walk would find it -----------------------------------------------------------------

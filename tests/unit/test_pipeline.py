@@ -6,16 +6,19 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
-from anyio import fail_after
+from anyio import fail_after, move_on_after
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
 from tests.support.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
 from tests.support.house import cutter_of, make_service
 from tests.support.images import saved
+from webhook import cutting
+from webhook.budget import Budget
 from webhook.domain import (
     ModelIdentity,
     Priority,
@@ -241,3 +244,32 @@ async def test_a_profile_that_was_left_aside_is_logged() -> None:
     assert line["log_level"] == "warning"
     assert line["reason"] == "it is no ICC profile"
     assert line["profile_bytes"] == 4
+
+
+async def test_memory_is_free_only_when_the_thread_of_a_caller_who_hung_up_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, end = threading.Event(), threading.Event()
+    real = cutting.render_cutout
+
+    def slow(*args: Any) -> Any:
+        begun.set()
+        assert end.wait(PATIENCE_S)
+        return real(*args)
+
+    monkeypatch.setattr(cutting, "render_cutout", slow)
+    async with working(FakeStore({"a": PHOTO})) as service:
+        job = begin("a", service)
+        await until(begun.is_set)
+        job.cancel()
+        budgets = [cutter_of(service).source_bytes, cutter_of(service).pixels]
+        assert [await is_free(budget, within_s=0.02) for budget in budgets] == [False, False]
+        end.set()
+        assert [await is_free(budget, PATIENCE_S) for budget in budgets] == [True, True]
+
+
+async def is_free(budget: Budget, within_s: float) -> bool:
+    with move_on_after(within_s):
+        async with budget.share(10**9, "live"):  # all of it
+            return True
+    return False

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from tests.support.interleaving.promises import broken_promise, explain
 from tests.support.interleaving.world import World
 
 
@@ -21,6 +22,10 @@ class Walk:
     orders: int
     states: int
     stories: dict[str, list[str]]
+
+    def explain(self) -> str:
+        """Tell the stories."""
+        return "\n".join(explain(broken, story) for broken, story in self.stories.items())
 
 
 def walk(make: Callable[[], World]) -> Walk:
@@ -67,11 +72,7 @@ def walk(make: Callable[[], World]) -> Walk:
 
 
 def _judge(world: World, stories: dict[str, list[str]]) -> None:
-    story = [*world.story]
-    if world.unanswered:
-        # Its caller was told so, or hung up on; whether they ask again is their affair.
-        world.run_backfill()
-        story += ["then backfill looks through the table"]
-    broken = world.violation()
+    world.come_to_rest()
+    broken = broken_promise(world)
     if broken is not None:
-        stories.setdefault(broken, story)
+        stories.setdefault(broken, [*world.story])

@@ -18,13 +18,12 @@ from typing import Any, Literal
 from tests.support.fakes import FakeRows, FakeSegmenter, FakeStore
 from webhook.domain import ModelIdentity, Priority, RemovalRequest, RemovalResult, SourceObject
 from webhook.errors import (
-    ImageRejected,
     InferenceFailed,
     RemovalError,
     RequestRejected,
     StorageUnavailable,
-    TemporarilyUnavailable,
     UnsupportedImage,
+    WritebackUnavailable,
 )
 from webhook.imaging import Cutout
 from webhook.jobs import Jobs
@@ -40,18 +39,24 @@ Kind = Literal["event", "mutation", "mutation by b", "mutation by c", "backfill"
 fails each time, and it is its last try."""
 
 _NAMED: dict[str, str] = {"mutation by b": "b", "mutation by c": "c"}
-_COMES_AGAIN = 2  # deliveries of an event beyond the first
+_LONGEST_STORY = 1_000
+_COMES_AGAIN = 2  # tries beyond the first for an event whose network fails; outages cost none
 
 
 @dataclass
 class Request:
-    """One request: who asks, of which process, and what became of it."""
+    """One request: who asks, of which process, and what became of it.
+
+    `sources_before` and `chosen_before` tell what was there when it began: the number of the newest
+    source, and the names of those requests for a model that had ended.
+    """
 
     name: str
     kind: Kind
     process: int
     tries_left: int = _COMES_AGAIN
     sources_before: int = -1
+    chosen_before: frozenset[str] = frozenset()
     state: Literal["waits", "runs", "ended"] = "waits"
     result: RemovalResult | None = None
     error: Exception | None = None
@@ -64,6 +69,10 @@ class Request:
     @property
     def is_delivery(self) -> bool:
         return self.kind in ("event", "doomed event")
+
+    @property
+    def is_last_try(self) -> bool:
+        return self.kind == "doomed event" or (self.is_delivery and not self.tries_left)
 
 
 @dataclass
@@ -78,11 +87,17 @@ class _Call:
 
 @dataclass
 class Limits:
-    """How often each thing that nobody asked for may happen."""
+    """How often each thing that nobody asked for may happen.
+
+    A breakage replaces the source by a file that is no image; who hangs up is no longer there for
+    the answer to a request.
+    """
 
     replacements: int = 0
+    breakages: int = 0
     crashes: int = 0
     lost_answers: int = 0
+    hang_ups: int = 0
     deletions: int = 0
 
 
@@ -101,9 +116,9 @@ class World:
     def __init__(
         self,
         *kinds: Kind,
-        limits: Limits,
+        limits: Limits | None = None,
         first_source: bytes = b"source 0",
-        one_process: bool = False,
+        processes: int | None = None,
         keeps_conditions: bool = True,
         locks_rows: bool = True,
         blind_puts: bool = False,
@@ -112,9 +127,9 @@ class World:
 
         Args:
             *kinds: Who will ask.
-            limits: What else may happen.
-            first_source: The bytes in S3 at first; `b"broken"` is no image.
-            one_process: Whether all requests come to one process; else each to its own.
+            limits: What else may happen; None: nothing.
+            first_source: The bytes in S3 at first; those that begin with "broken" are no image.
+            processes: Over how many the requests are spread; None: each has its own.
             keeps_conditions: Whether the bucket refuses a write whose condition does not hold.
             locks_rows: Whether the table does.
             blind_puts: Whether the bucket takes every write and claims to keep conditions.
@@ -122,13 +137,13 @@ class World:
         self.loop = asyncio.new_event_loop()
         self.bucket = FakeStore({IMAGE_ID: first_source}, keeps_conditions=keeps_conditions)
         self.table = FakeRows({IMAGE_ID: "user"})
-        self.limits = limits
+        self.limits = limits or Limits()
         self.sources = [first_source]
         self.made: dict[str, tuple[int, str]] = {}  # ETag of a cut-out: source's number, model
         self.story: list[str] = []
         self.unanswered: list[Request] = []
         self.row_was_deleted = False
-        self.told_before_deletion: str | None = None
+        self.stored_by: dict[str, asyncio.Task[Any]] = {}  # ETag of a cut-out: its job
         self._locks_rows = locks_rows
         self.claims_conditions = keeps_conditions
         if blind_puts:
@@ -136,9 +151,10 @@ class World:
         self._waiting: list[_Call] = []
         self._numbers = itertools.count(1)
         self.processes: list[Process] = []
+        for _ in range(processes or len(kinds)):
+            self._new_process()
         self.requests = [
-            self._request(kind, 0 if one_process and number else self._new_process())
-            for number, kind in enumerate(kinds)
+            self._request(kind, number % len(self.processes)) for number, kind in enumerate(kinds)
         ]
 
     # --- what may happen -------------------------------------------------------------------------
@@ -153,34 +169,56 @@ class World:
             found += [f"lose {call.process}:{call.name}" for call in self._waiting if call.writes]
         if self.limits.replacements:
             found.append("replace the source")
+        if self.limits.breakages:
+            found.append("break the source")
         if self.limits.deletions:
             found.append("delete the row")
         if self.limits.crashes:
             busy = sorted({call.process for call in self._waiting})
             found += [f"kill {process}" for process in busy]
+        if self.limits.hang_ups:
+            runs = [request.name for request in self.requests if request.state == "runs"]
+            found += [f"hang up {name}" for name in runs]
         return found
 
     def act(self, action: str) -> None:
         """Let it happen, and run until everybody waits again."""
         verb, _, rest = action.partition(" ")
         self.story.append(action)
+        assert len(self.story) < _LONGEST_STORY, "this world never comes to rest"
         if verb == "begin":
-            self._begin(next(request for request in self.requests if request.name == rest))
+            self._begin(self.request(rest))
         elif verb in ("do", "lose"):
             self._let(rest, answers=verb == "do")
         elif verb == "replace":
             self.limits.replacements -= 1
-            self._replace()
+            self._replace("source")
+        elif verb == "break":
+            self.limits.breakages -= 1
+            self._replace("broken")
         elif verb == "delete":
             self.limits.deletions -= 1
             self.row_was_deleted = True
             self.table.owners.pop(IMAGE_ID)
-            row = self.table.changes.pop(IMAGE_ID, None)
-            self.told_before_deletion = row.etag if isinstance(row, RemovalResult) else None
+            self.table.changes.pop(IMAGE_ID, None)
         elif verb == "kill":
             self.limits.crashes -= 1
             self._kill(int(rest))
+        elif verb == "hang":
+            self.limits.hang_ups -= 1
+            self._leave(self.request(rest.removeprefix("up ")))
         self._settle()
+
+    def process_of(self, action: str) -> int | None:
+        """Return which process goes on with an action, if one does."""
+        verb, _, rest = action.partition(" ")
+        if verb == "begin":
+            return self.request(rest).process
+        return int(rest.partition(":")[0]) if verb == "do" else None
+
+    def request(self, name: str) -> Request:
+        """Return the request of this name."""
+        return next(request for request in self.requests if request.name == name)
 
     def state(self) -> Any:
         """Return all that the future depends on: equal states have equal futures."""
@@ -189,12 +227,17 @@ class World:
         return (
             tuple(self.sources),
             standing and (standing[0], tuple(sorted(standing[1].items()))),
-            row.etag if isinstance(row, RemovalResult) else type(row),
+            row.etag if isinstance(row, RemovalResult) else repr(row),
             IMAGE_ID in self.table.owners,
             self.table.versions.get(IMAGE_ID, 0),
             tuple((tuple(process.seen), process.is_dead) for process in self.processes),
             tuple(
-                (request.state, request.tries_left, request.sources_before)
+                (
+                    request.state,
+                    request.tries_left,
+                    request.sources_before,
+                    request.chosen_before,
+                )
                 for request in self.requests
             ),
             tuple(vars(self.limits).values()),
@@ -208,7 +251,19 @@ class World:
         self._settle()
         self.loop.close()
 
-    def run_backfill(self) -> None:
+    def come_to_rest(self) -> None:
+        """Let all go on that still can, without any more trouble.
+
+        Whoever was told to ask again, or hung up, may never do so: then backfill comes at the end.
+        """
+        self.limits = Limits()
+        while actions := self.actions():
+            self.act(actions[0])
+        if self.unanswered:
+            self.story.append("backfill looks through the table")
+            self._run_backfill()
+
+    def _run_backfill(self) -> None:
         """Do as `backfill` does, if it would find this row: pending, failed, or another cut-out."""
         row = self.table.changes.get(IMAGE_ID)
         standing = self.bucket.stored.get(KEY)
@@ -216,76 +271,8 @@ class World:
         if isinstance(row, RemovalResult) and row.etag == etag:
             return
         self.requests.append(self._request("backfill", self._new_process()))
-        self.limits = Limits()
         while actions := self.actions():
             self.act(actions[0])
-
-    # --- what is promised ------------------------------------------------------------------------
-
-    def violation(self) -> str | None:
-        """Return which promise is broken now that the world is at rest; None if all are kept."""
-        for request in self.requests:
-            if isinstance(request.error, AssertionError) or not isinstance(
-                request.error, RemovalError | None
-            ):
-                return f"{request.name} ended with {request.error!r}"
-            if request.result is not None:
-                number, model = self.made[request.result.etag]
-                if number < request.sources_before:
-                    return f"{request.name} was answered by a cut-out of a former source"
-                named = {other.model for other in self.requests}  # one of two at once wins
-                if request.model is not None and model not in named:
-                    return f"{request.name} was answered by a model that nobody asked for"
-        if self.row_was_deleted:
-            standing = self.bucket.stored.get(KEY)
-            left = standing and hashlib.md5(standing[0]).hexdigest()
-            is_clean = left in (None, self.told_before_deletion) or self._anybody_died()
-            return None if is_clean else "a cut-out is left of a row that is gone"
-        return self._violation_of_the_row()
-
-    def _violation_of_the_row(self) -> str | None:
-        row = self.table.changes.get(IMAGE_ID)
-        standing = self.bucket.stored.get(KEY)
-        asked = [
-            request.sources_before
-            for request in self.requests
-            if request.is_delivery or request.result is not None
-        ]
-        newest_asked = max(asked, default=0)
-        if isinstance(row, ImageRejected):
-            is_true = self.sources[newest_asked] == b"broken" and standing is None
-            return None if is_true else "a verdict on a broken file outlives its repair"
-        if isinstance(row, InferenceFailed):
-            newest = len(self.sources) - 1  # which the failing one may have tried, unasked
-            is_true = standing is None or self._number_of(standing[0]) < newest
-            return None if is_true else "the row tells a failure, and there is a good cut-out"
-        if row is None and not asked:
-            return None
-        if not isinstance(row, RemovalResult):
-            return f"the row does not say done, but {row!r}"
-        if standing is None:
-            return "the row says done, and there is no cut-out"
-        png, certificate = standing
-        number, model = self.made[hashlib.md5(png).hexdigest()]
-        if number < newest_asked:
-            return "the cut-out is of a former source"
-        if (row.etag, row.model) != (hashlib.md5(png).hexdigest(), certificate["model"]):
-            return f"the row tells of another cut-out ({row.model}) than lies there ({model})"
-        was_chosen = any(
-            request.model is not None
-            and request.result is not None
-            and self.made[request.result.etag][0] == number
-            for request in self.requests
-        )
-        if was_chosen and model not in {request.model for request in self.requests}:
-            return "the choice of a model was undone"
-        return None
-
-    def _number_of(self, png: bytes) -> int:
-        return self.made[hashlib.md5(png).hexdigest()][0]
-
-    def _anybody_died(self) -> bool:
-        return any(process.is_dead for process in self.processes)
 
     # --- how it happens --------------------------------------------------------------------------
 
@@ -309,8 +296,13 @@ class World:
         return number
 
     def _begin(self, request: Request) -> None:
+        if self.processes[request.process].is_dead:
+            request.process = self._new_process()
         request.state = "runs"
         request.sources_before = len(self.sources) - 1
+        request.chosen_before = frozenset(
+            other.name for other in self.requests if other.model and other.state == "ended"
+        )
         request.task = self.loop.create_task(self._serve(request))
 
     async def _serve(self, request: Request) -> None:
@@ -320,31 +312,28 @@ class World:
         asked = RemovalRequest(IMAGE_ID, request.model, priority)
         try:
             request.result = await remove_background(asked, service)
-        except InferenceFailed as error:
-            request.error = error
-            try:
-                request.result = await give_up(asked, error, service)
-            except RemovalError as unwritten:
-                request.error = unwritten
         except Exception as error:
             request.error = error
+        if isinstance(request.error, InferenceFailed) and request.is_last_try:
+            try:
+                request.result = await give_up(asked, request.error, service)
+            except RemovalError as unwritten:
+                request.error = unwritten
         request.state = "ended"
-        self._come_again(request)
-        if not request.is_delivery and isinstance(request.error, TemporarilyUnavailable):
-            self.unanswered.append(request)
+        is_final = isinstance(request.error, RequestRejected) or (
+            isinstance(request.error, InferenceFailed) and request.is_last_try
+        )
+        if request.result is None and not is_final:
+            self._stay_unanswered(request)
 
-    def _come_again(self, request: Request) -> None:
-        """Deliver an event again that was answered by an outage, or by nobody."""
-        error = request.error
-        is_over = request.result is not None or isinstance(error, RequestRejected | InferenceFailed)
-        if request.is_delivery and not is_over and request.tries_left:
-            process = request.process
-            if self.processes[process].is_dead:
-                process = self._new_process()
+    def _stay_unanswered(self, request: Request) -> None:
+        """Hasura delivers an event again; whether somebody else asks again is their affair."""
+        if not request.is_delivery:
+            self.unanswered.append(request)
+        else:
+            tries_left = request.tries_left - isinstance(request.error, InferenceFailed)
             self.requests.append(
-                Request(
-                    f"{request.name}'", request.kind, process, tries_left=request.tries_left - 1
-                )
+                Request(f"{request.name}'", request.kind, request.process, tries_left)
             )
 
     def _let(self, name: str, *, answers: bool) -> None:
@@ -357,8 +346,8 @@ class World:
         self._waiting.remove(call)
         call.moment.set_result(answers)
 
-    def _replace(self) -> None:
-        self.sources.append(f"source {len(self.sources)}".encode())
+    def _replace(self, what: str) -> None:
+        self.sources.append(f"{what} {len(self.sources)}".encode())
         self.bucket.sources[IMAGE_ID] = self.sources[-1]
 
     def _kill(self, number: int) -> None:
@@ -366,15 +355,15 @@ class World:
         self.processes[number].is_dead = True
         self._waiting = [call for call in self._waiting if call.process != number]
         for request in list(self.requests):
-            if request.process != number or request.state != "runs":
-                continue
-            assert request.task is not None
-            request.task.cancel()
-            request.state, request.error = "ended", None
-            if request.is_delivery:
-                self._come_again(request)
-            else:
-                self.unanswered.append(request)
+            if request.process == number and request.state == "runs":
+                self._leave(request)
+
+    def _leave(self, request: Request) -> None:
+        """Wait for the answer of a request no more."""
+        assert request.task is not None
+        request.task.cancel()
+        request.state, request.error = "ended", None
+        self._stay_unanswered(request)
 
     def _settle(self) -> None:
         while self.loop._ready:  # type: ignore[attr-defined]  # there is no public way to ask
@@ -402,7 +391,9 @@ class World:
             raise
         if not answers:
             process.seen.append(f"{name}: no answer")
-            raise StorageUnavailable("The answer was lost.")
+            is_of_row = name.startswith("record")
+            lost = WritebackUnavailable if is_of_row else StorageUnavailable
+            raise lost("The answer was lost.")
         process.seen.append(f"{name}: {answer}")
         return answer
 
@@ -430,7 +421,13 @@ class _Store:
     async def store(
         self, key: str, png: bytes, certificate: Mapping[str, str], replaces: str | None
     ) -> Any:
-        perform = partial(self.world.bucket.store, key, png, certificate, replaces)
+        async def perform() -> str:
+            etag = await self.world.bucket.store(key, png, certificate, replaces)
+            job = asyncio.current_task()
+            assert job is not None
+            self.world.stored_by[etag] = job
+            return etag
+
         return await self._call("store", perform, writes=True)
 
     async def remove(self, key: str, etag: str) -> None:
@@ -484,10 +481,10 @@ class _Cutter:
         self, source: SourceObject, model: ModelIdentity, priority: Priority, clock: StageClock
     ) -> AsyncIterator[Cutout]:
         data = await self.store.fetch(source)
-        if data == b"broken":
-            raise UnsupportedImage("It is broken.")
+        if data.startswith(b"broken"):
+            raise UnsupportedImage(data.decode())
         if self._is_doomed():
-            raise InferenceFailed("The network fails on this image.")
+            raise InferenceFailed(data.decode())
         png = data + b" by " + model.name.encode()
         self.world.made[hashlib.md5(png).hexdigest()] = (
             self.world.sources.index(data),
