@@ -64,6 +64,8 @@ def _rows(samples: NDArray[Any], depth: int) -> bytes:
     flat = samples.reshape(samples.shape[0], -1)
     if depth == 16:
         packed = flat.astype(">u2").view(np.uint8)
+    elif depth == 8:
+        packed = flat.astype(np.uint8)
     else:
         bits = flat[:, :, None] >> np.arange(depth - 1, -1, -1) & 1
         packed = np.packbits(bits.reshape(samples.shape[0], -1).astype(np.uint8), axis=1)
