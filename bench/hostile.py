@@ -29,7 +29,7 @@ from webhook.http.app import EVENT_PATH
 
 MEGAPIXELS = 2
 DEVICE_S = 0.06  # for each image, batches gain nothing
-INTERVAL_S = 0.4
+INTERVAL_S = 0.5
 HOSTILE_PER_HONEST = 2
 CLIENT_TIMEOUT_S = 120.0
 MAX_PIXELS_IN_FLIGHT = 400_000_000
@@ -152,7 +152,7 @@ def main() -> None:
 
     where = describe_machine()
     jpegs = load.photographs(MEGAPIXELS)
-    count = options.honest
+    count, alone = options.honest, max(1, options.honest // 5)
     print(
         f"{count} photographs of {MEGAPIXELS} MP, one each {INTERVAL_S:g} s, with "
         f"{HOSTILE_PER_HONEST * count} hostile files of {len(KINDS)} kinds; on {where}"
@@ -162,7 +162,7 @@ def main() -> None:
         process = stack.service.process
         warm_up = honest_phase(stack, 10, jpegs)
         before, storm, after = (
-            honest_phase(stack, number, jpegs) for number in (-(-count // 4), count, count // 4)
+            honest_phase(stack, number, jpegs) for number in (alone, count, alone)
         )
         add_hostile(stack, storm)
         asyncio.run(deliver(stack, warm_up))

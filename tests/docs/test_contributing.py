@@ -18,6 +18,9 @@ from devstack.stack import says_ok
 from tests.docs.terminal import Terminal
 from tests.support.downloads import NO_NETWORK
 from tests.support.faults.scenarios import SCENARIOS
+from tests.support.hostile import KINDS
+
+CHEAP = ("gif-huge-canvas", "jpeg-4-gigapixels", "mutant", "zip")
 
 # Small enough for a test, which looks at what is measured and not at how much.
 SMALL: dict[str, tuple[list[str], dict[str, Any]]] = {
@@ -29,6 +32,10 @@ SMALL: dict[str, tuple[list[str], dict[str, Any]]] = {
     "python -m bench storm": (["--rows", "20", "--late", "0"], {"MEGAPIXELS": 0.2, "LATE_BY_S": 1}),
     "python -m bench faults": (["--rounds", "1"], {"SCENARIOS": SCENARIOS[:2]}),
     "python -m bench fuzz": (["--examples", "50"], {}),
+    "python -m bench hostile": (
+        ["--honest", "10"],
+        {"MEGAPIXELS": 0.2, "INTERVAL_S": 0.1, "KINDS": {kind: KINDS[kind] for kind in CHEAP}},
+    ),
     "python -m bench scale": (
         ["--rounds", "1", "--seconds", "1"],
         {"MEGAPIXELS": 0.2, "DEVICE_S": 0.05, "ENGINES": (None, 1, 2)},
@@ -55,7 +62,8 @@ def test_a_benchmark_measures_and_its_figures_are_kept(
     said = capsys.readouterr().out
     figures = json.loads(said.splitlines()[-1])
     assert figures["bench"] == name
-    assert not any(figures.get(kind) for kind in ("rows_lost", "server_errors"))
+    broken = ("rows_lost", "server_errors", "honest_failed", "restarts")
+    assert not any(figures.get(promise) for promise in broken)
     assert figures.get("untouched", True)
     (terminal.folder / "figures.txt").write_text(said)
     kept = terminal.folder / "docs" / "benchmarks" / f"{name}.json"

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 from tests.support.bodies import event_body
+from tests.support.faults.helpers import ending_helpers
 from tests.support.faults.neighbourhood import Neighbourhood, computed_by, wait_for
 from tests.support.faults.proxy import Fault
 
@@ -239,6 +240,20 @@ def skewed_clock(created_at: str) -> Callable[[Neighbourhood], Outcome]:
     return run
 
 
+def helpers_killed(house: Neighbourhood) -> Outcome:
+    """Kill -9 whatever decodes, again and again, until each of three events was answered."""
+    before = house.computed()
+    image_ids = [house.upload() for _ in range(3)]
+    service = house.stack.service.process
+    with ending_helpers(service.pid, signal.SIGKILL, every_s=0.01) as ended:
+        house.insert(image_ids)
+        for image_id in image_ids:
+            house.first_answer(image_id)
+        assert ended
+    assert service.poll() is None
+    return healed(house, image_ids, before)
+
+
 def outage_over(house: Neighbourhood) -> Outcome:
     """Ride out an outage by Retry-After alone: nobody helps."""
     before = house.computed()
@@ -370,4 +385,5 @@ SCENARIOS = [
     killed("look", "graphql", LOOK),
     killed("record", "graphql", RECORD),
     Scenario("SIGTERM amid eight events", stopped_under_load),
+    Scenario("kill -9 of helpers amid three events", helpers_killed, again=3),
 ]

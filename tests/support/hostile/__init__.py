@@ -1,7 +1,7 @@
 """Files that are made to cost more than they are worth, by kind: name -> seed -> bytes.
 
 Every seed gives another file of the kind. What is costly to make is made once. Those that
-can be decoded have eight megapixels at most, as a large picture may take its time.
+can be decoded have five megapixels at most, as a large picture may take its time.
 """
 
 from collections.abc import Callable, Mapping

@@ -37,8 +37,8 @@ def _huge_canvas(seed: int) -> bytes:
 
 
 def _large_canvas(seed: int) -> bytes:
-    """Eight megapixels, of which one pixel is there."""
-    return _head(seed, 4_000, 2_000 - seed % 100) + _frame(disposal=3) + _END
+    """Four megapixels, of which one pixel is there."""
+    return _head(seed, 2_000, 2_000 - seed % 100) + _frame(disposal=3) + _END
 
 
 def _frames(seed: int) -> bytes:
@@ -67,7 +67,7 @@ def _codes_without_end(seed: int) -> bytes:
 
 @cache
 def _solid() -> bytes:
-    return saved(np.zeros((2_000, 4_000), np.uint8), "GIF")
+    return saved(np.zeros((2_000, 2_000), np.uint8), "GIF")
 
 
 def _many_pixels(seed: int) -> bytes:

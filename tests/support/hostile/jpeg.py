@@ -85,11 +85,11 @@ def _scans(side: int, count: int) -> bytes:
 
 
 def _endless_scans(seed: int) -> bytes:
-    return _with(seed, b"", _scans(2_800, 25_000))
+    return _with(seed, b"", _scans(2_000, 25_000))
 
 
 def _allowed_scans(seed: int) -> bytes:
-    return _with(seed, b"", _scans(2_800, 50))
+    return _with(seed, b"", _scans(2_000, 50))
 
 
 def _markers_between_scans(seed: int) -> bytes:
@@ -120,8 +120,8 @@ def _resized(seed: int, width: int, height: int) -> bytes:
 
 
 def _lie(seed: int) -> bytes:
-    """Eight megapixels, of which 64 pixels are there."""
-    return _resized(seed, 4_000, 2_000 - seed % 50)
+    """Four megapixels, of which 64 pixels are there."""
+    return _resized(seed, 2_000, 2_000 - seed % 50)
 
 
 def _thin(seed: int) -> bytes:

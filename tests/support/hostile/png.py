@@ -73,9 +73,9 @@ def _adam7(width: int, height: int, pixel_bytes: int) -> bytes:
 
 
 def _interlaced(seed: int) -> bytes:
-    pixels = chunk(b"IDAT", _adam7(4000, 2000, 8))
+    pixels = chunk(b"IDAT", _adam7(2000, 2000, 8))
     before = _note(seed)
-    return _picture(4000, 2000, 16, RGBA, pixels=pixels, before=before, interlaced=True)
+    return _picture(2000, 2000, 16, RGBA, pixels=pixels, before=before, interlaced=True)
 
 
 @cache

@@ -62,8 +62,8 @@ def _hugest_canvas(seed: int) -> bytes:
 
 
 def _large_canvas(seed: int) -> bytes:
-    """Eight megapixels, of which one pixel is there."""
-    return _animation(seed, 4_000, 2_000 - seed % 100, 1)
+    """Four megapixels, of which one pixel is there."""
+    return _animation(seed, 2_000, 2_000 - seed % 100, 1)
 
 
 def _frames(seed: int) -> bytes:
@@ -71,7 +71,7 @@ def _frames(seed: int) -> bytes:
 
 
 def _many_pixels(seed: int) -> bytes:
-    return _riff(_solid(4_000, 2_000)[12:], _note(seed))
+    return _riff(_solid(2_000, 2_000)[12:], _note(seed))
 
 
 def _lie(seed: int) -> bytes:
