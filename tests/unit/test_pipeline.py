@@ -17,7 +17,6 @@ from structlog.testing import capture_logs
 from tests.support.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
 from tests.support.house import cutter_of, make_service
 from tests.support.images import saved
-from webhook import cutting
 from webhook.budget import Budget
 from webhook.domain import (
     ModelIdentity,
@@ -34,6 +33,7 @@ from webhook.errors import (
     WritebackRejected,
     WritebackUnavailable,
 )
+from webhook.imaging import render_cutout
 from webhook.pipeline import Service, give_up, remove_background
 
 PATIENCE_S = 5
@@ -250,14 +250,13 @@ async def test_memory_is_free_only_when_the_thread_of_a_caller_who_hung_up_has_e
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begun, end = threading.Event(), threading.Event()
-    real = cutting.render_cutout
 
     def slow(*args: Any) -> Any:
         begun.set()
         assert end.wait(PATIENCE_S)
-        return real(*args)
+        return render_cutout(*args)
 
-    monkeypatch.setattr(cutting, "render_cutout", slow)
+    monkeypatch.setattr("webhook.cutting.render_cutout", slow)
     async with working(FakeStore({"a": PHOTO})) as service:
         job = begin("a", service)
         await until(begun.is_set)
