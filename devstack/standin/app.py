@@ -48,12 +48,9 @@ def create_app(
     async def metadata(request: Request) -> Response:
         try:
             session = authentication.session(request.headers)
-        except EngineError as error:
-            return JSONResponse(error.plain(), 401)
-        try:
             return JSONResponse(await metadata_api.answer(await _json(request), session))
         except EngineError as error:
-            return JSONResponse(error.plain(), 400)
+            return JSONResponse(error.plain(), error.status)
 
     return Starlette(
         routes=[

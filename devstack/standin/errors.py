@@ -25,6 +25,7 @@ class EngineError(Exception):
         message: the text for the caller.
         code: Hasura's error code.
         path: where in the request, in Hasura's notation.
+        status: of the answer where it is not the 200 of GraphQL.
         extensions: replaces the object of path and code whole, as an action's handler may.
         internal: details that only an admin sees.
     """
@@ -35,6 +36,7 @@ class EngineError(Exception):
         code: str,
         path: str = "$",
         *,
+        status: int = 400,
         extensions: Any = None,
         internal: Any = None,
     ) -> None:
@@ -42,6 +44,7 @@ class EngineError(Exception):
         self.message = message
         self.code = code
         self.path = path
+        self.status = status
         self.extensions = extensions
         self.internal = internal
 
