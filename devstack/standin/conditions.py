@@ -35,9 +35,13 @@ OPERATORS = {*_BINARY, *LIST_COMPARISONS, "_is_null"}
 Resolve = Callable[[Any], Any]
 
 
-def condition(table: Table, expression: Mapping[str, Any] | None) -> Composable:
-    """Write a client's `where`; an empty one holds for every row."""
-    return _all_of(table, expression or {}, lambda value: value)
+def condition(table: Table, expression: Mapping[str, Any] | None, path: str = "$") -> Composable:
+    """Write a client's `where`, which stands at `path`; an empty one holds for every row.
+
+    Raises:
+        EngineError: it compares with null.
+    """
+    return _all_of(table, expression or {}, lambda value: value, path)
 
 
 def permission(table: Table, expression: Mapping[str, Any] | None, session: Session) -> Composable:
@@ -46,7 +50,7 @@ def permission(table: Table, expression: Mapping[str, Any] | None, session: Sess
     Raises:
         EngineError: the session lacks a variable.
     """
-    return _all_of(table, expression or {}, _filled(session))
+    return _all_of(table, expression or {}, _filled(session), "$")
 
 
 def by_key(table: Table, key: Mapping[str, Any]) -> Composable:
@@ -80,31 +84,41 @@ def name_of(column: str) -> Identifier:
     return Identifier("t", column)
 
 
-def _all_of(table: Table, expression: Mapping[str, Any], resolve: Resolve) -> Composable:
-    parts = [_part(table, key, value, resolve) for key, value in expression.items()]
+def _all_of(table: Table, expression: Mapping[str, Any], resolve: Resolve, path: str) -> Composable:
+    parts = [
+        _part(table, key, value, resolve, f"{path}.{key}") for key, value in expression.items()
+    ]
     return _joined(" AND ", parts, TRUE)
 
 
-def _part(table: Table, key: str, value: Any, resolve: Resolve) -> Composable:
+def _part(table: Table, key: str, value: Any, resolve: Resolve, path: str) -> Composable:
     match key:
         case "_and":
-            return _joined(" AND ", [_all_of(table, part, resolve) for part in value or ()], TRUE)
+            return _joined(" AND ", _each(table, value, resolve, path), TRUE)
         case "_or":
-            return _joined(" OR ", [_all_of(table, part, resolve) for part in value or ()], _FALSE)
+            return _joined(" OR ", _each(table, value, resolve, path), _FALSE)
         case "_not":
-            return SQL("(NOT {})").format(_all_of(table, value or {}, resolve))
+            return SQL("(NOT {})").format(_all_of(table, value or {}, resolve, path))
     column = table.columns[key]
     parts = [
-        _comparison(column, operator, resolve(operand))
+        _comparison(column, operator, resolve(operand), f"{path}.{operator}")
         for operator, operand in (value or {}).items()
     ]
     return _joined(" AND ", parts, TRUE)
 
 
-def _comparison(column: Column, operator: str, operand: Any) -> Composable:
+def _each(
+    table: Table, parts: Sequence[Mapping[str, Any]] | None, resolve: Resolve, path: str
+) -> list[Composable]:
+    return [
+        _all_of(table, part, resolve, f"{path}[{index}]") for index, part in enumerate(parts or ())
+    ]
+
+
+def _comparison(column: Column, operator: str, operand: Any, path: str) -> Composable:
     if operand is None:
         message = f"unexpected null value for type '{column.graphql_type}'"
-        raise EngineError(message, "validation-failed")
+        raise EngineError(message, "validation-failed", path)
     name = name_of(column.name)
     if operator == "_is_null":
         return SQL("({} IS {})").format(name, SQL("NULL" if operand else "NOT NULL"))

@@ -7,10 +7,13 @@ from typing import Any
 
 import psycopg
 
+# What graphql-engine says before Postgres's own message, by SQLSTATE.
 _INTEGRITY = {
+    "23001": "Can not delete or update due to data being referred. ",
     "23502": "Not-NULL violation. ",
     "23503": "Foreign key violation. ",
     "23505": "Uniqueness violation. ",
+    "23P01": "Exclusion violation. ",
 }
 
 
@@ -66,10 +69,17 @@ def from_postgres(error: psycopg.Error, path: str = "$") -> EngineError:
     """Translate what Postgres said about a statement of ours."""
     state = error.sqlstate or ""
     message = error.diag.message_primary or str(error)
-    if state in _INTEGRITY:
-        return EngineError(_INTEGRITY[state] + message, "constraint-violation", path)
-    if state == "23514":
-        return EngineError("Check constraint violation. " + message, "permission-error", path)
-    if isinstance(error, psycopg.DataError):  # text that is no uuid, a number out of range
+    match state:
+        case "23514":
+            return EngineError("Check constraint violation. " + message, "permission-error", path)
+        case "22025":
+            return EngineError(message, "bad-request", path)
+        case "42704":
+            return EngineError(message, "constraint-error", path)
+    if state.startswith("23"):
+        return EngineError(_INTEGRITY.get(state, "") + message, "constraint-violation", path)
+    if state.startswith("22"):  # text that is no uuid, a number out of range
+        return EngineError(message, "data-exception", path)
+    if isinstance(error, psycopg.DataError):  # a text that can't even be sent
         return EngineError(message, "data-exception", path)
     return EngineError("database query error", "unexpected", path, internal={"error": message})

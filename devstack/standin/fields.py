@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from graphql import GraphQLResolveInfo
+from graphql import GraphQLResolveInfo, VariableNode
 from psycopg.sql import Composable, Composed
 
 from devstack.standin import statements
 from devstack.standin.conditions import both, by_key, condition, permission
 from devstack.standin.errors import EngineError
+from devstack.standin.introspect import Table
 from devstack.standin.rights import Rights
 from devstack.standin.sdl import takes_conflicts
 from devstack.standin.unit_of_work import UnitOfWork
@@ -74,7 +75,9 @@ def _query_fields(rights: Rights) -> list[Field]:
     arguments = f"(where: {name}_bool_exp, order_by: [{name}_order_by!], limit: Int, offset: Int)"
 
     async def many(_source: Any, info: Info, where: Any = None, **rest: Any) -> list[Row]:
-        return await read(info.context, rights, condition(table, where), **rest)
+        if (rest.get("limit") or 0) < 0:
+            raise _negative("limit", info)
+        return await read(info.context, rights, _where(table, where, info), **rest)
 
     async def one(_source: Any, info: Info, **key: Any) -> Row | None:
         return _first(await read(info.context, rights, by_key(table, key)))
@@ -128,10 +131,19 @@ def _update_fields(rights: Rights) -> list[Field]:
         return await _write(work, statements.update(rights, where, changes, work.session))
 
     async def many(_source: Any, info: Info, where: Any, _set: Any = None) -> Row:
-        return _response(await update(info.context, condition(table, where), _set))
+        wanted = _where(table, where, info)
+        if changes_nothing(_set):
+            return _response([])
+        return _response(await update(info.context, wanted, _set))
 
     async def one(_source: Any, info: Info, pk_columns: Row, _set: Any = None) -> Row | None:
+        if changes_nothing(_set):
+            info.context.hollow.add(info.path.key)
+            return None
         return _first(await update(info.context, by_key(table, pk_columns), _set))
+
+    def changes_nothing(given: Row | None) -> bool:
+        return not given and not (rights.update and rights.update.set)
 
     changes = f"_set: {name}_set_input"
     signature = f"(where: {name}_bool_exp!, {changes}): {name}_mutation_response"
@@ -149,7 +161,7 @@ def _delete_fields(rights: Rights) -> list[Field]:
         return await _write(work, statements.delete(rights, where, work.session))
 
     async def many(_source: Any, info: Info, where: Any) -> Row:
-        return _response(await delete(info.context, condition(table, where)))
+        return _response(await delete(info.context, _where(table, where, info)))
 
     async def one(_source: Any, info: Info, **key: Any) -> Row | None:
         return _first(await delete(info.context, by_key(table, key)))
@@ -159,6 +171,18 @@ def _delete_fields(rights: Rights) -> list[Field]:
     if rights.reads_by_key():
         fields.append(_mutation(f"delete_{name}_by_pk", f"({_key(rights)}): {name}", one))
     return fields
+
+
+def _where(table: Table, where: Any, info: Info) -> Composable:
+    return condition(table, where, f"$.selectionSet.{info.field_name}.args.where")
+
+
+def _negative(argument: str, info: Info) -> EngineError:
+    given = {node.name.value: node.value for node in info.field_nodes[0].arguments or ()}
+    found = "a number" if isinstance(given[argument], VariableNode) else "an integer"
+    message = f"expected a non-negative 32-bit integer for type 'Int', but found {found}"
+    place = f"$.selectionSet.{info.field_name}.args.{argument}"
+    return EngineError(message, "validation-failed", place)
 
 
 def _mutation(name: str, signature: str, resolve: Resolver) -> Field:

@@ -11,16 +11,18 @@ from graphql import (
     DocumentNode,
     GraphQLError,
     GraphQLSchema,
-    GraphQLSyntaxError,
+    NoUnusedFragmentsRule,
+    NoUnusedVariablesRule,
     OperationDefinitionNode,
     OperationType,
     execute,
     get_operation_ast,
-    parse,
+    specified_rules,
     validate,
 )
 from psycopg_pool import AsyncConnectionPool
 
+from devstack.standin.document import parsed, used_variables
 from devstack.standin.errors import EngineError
 from devstack.standin.folder import Metadata
 from devstack.standin.introspect import Table
@@ -31,6 +33,10 @@ from devstack.standin.translate import translated
 from devstack.standin.unit_of_work import UnitOfWork
 
 _log = logging.getLogger(__name__)
+# What is not used is no mistake to graphql-engine.
+_RULES = [
+    rule for rule in specified_rules if rule not in (NoUnusedFragmentsRule, NoUnusedVariablesRule)
+]
 
 
 class Operations:
@@ -70,7 +76,7 @@ class Operations:
         if operation.operation is OperationType.SUBSCRIPTION and not by_socket:
             message = "subscriptions are not supported over HTTP, use websockets instead"
             raise EngineError(message, "unexpected")
-        _check_variables(operation, variables)
+        _check_variables(document, variables)
         is_mutation = operation.operation is OperationType.MUTATION
         work = UnitOfWork(self._pool, session, query, is_mutation=is_mutation)
         try:
@@ -78,12 +84,12 @@ class Operations:
             if inspect.isawaitable(result):
                 result = await result
             if result.errors:
-                raise _cause(result.errors[0], document)
+                raise _cause(result.errors[0], document, schema, variables)
         except BaseException:
             await work.rollback()
             raise
         await work.commit()
-        return result.data
+        return (result.data or {}) | {key: {} for key in work.hollow}
 
     def _schema(self, role: str) -> GraphQLSchema:
         if role not in self._schemas:
@@ -97,15 +103,11 @@ class Operations:
 def _checked(
     schema: GraphQLSchema, query: str, name: str | None
 ) -> tuple[DocumentNode, OperationDefinitionNode]:
-    try:
-        document = parse(query)
-    except GraphQLSyntaxError as error:
-        message = "not a valid graphql query"
-        raise EngineError(message, "validation-failed", "$.query") from error
+    document = parsed(query)
     operation = _operation(document, name)
     _check_root(schema, operation)
-    if errors := validate(schema, document, max_errors=1):
-        raise translated(errors[0], document)
+    if errors := validate(schema, document, _RULES, max_errors=1):
+        raise translated(errors[0], document, schema, {})
     return document, operation
 
 
@@ -113,8 +115,8 @@ def is_subscription(request: Any) -> bool:
     """Tell whether a request is for a subscription; one that can't be read is not."""
     try:
         query, _, name = _parts(request)
-        operation = get_operation_ast(parse(query), name)
-    except (EngineError, GraphQLSyntaxError):
+        operation = get_operation_ast(parsed(query), name)
+    except EngineError:
         return False
     return operation is not None and operation.operation is OperationType.SUBSCRIPTION
 
@@ -155,21 +157,23 @@ def _check_root(schema: GraphQLSchema, operation: OperationDefinitionNode) -> No
         raise EngineError(f"no {kind} exist", "validation-failed")
 
 
-def _check_variables(operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> None:
-    declared = {
-        definition.variable.name.value for definition in operation.variable_definitions or ()
-    }
-    if unexpected := sorted(variables.keys() - declared):
+def _check_variables(document: DocumentNode, variables: Mapping[str, Any]) -> None:
+    if unexpected := sorted(variables.keys() - used_variables(document)):
         message = f"unexpected variables in variableValues: {', '.join(unexpected)}"
         raise EngineError(message, "validation-failed")
 
 
-def _cause(error: GraphQLError, document: DocumentNode) -> EngineError:
+def _cause(
+    error: GraphQLError,
+    document: DocumentNode,
+    schema: GraphQLSchema,
+    variables: Mapping[str, Any],
+) -> EngineError:
     """Find out whose error it is: a resolver's, the request's, or a bug of ours."""
     cause = error.original_error
     if isinstance(cause, EngineError):
         return cause
     if cause is None or isinstance(cause, GraphQLError):
-        return translated(error, document)
+        return translated(error, document, schema, variables)
     _log.error("a resolver failed", exc_info=cause)
     return EngineError("internal error", "unexpected", internal={"error": str(cause)})

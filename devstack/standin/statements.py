@@ -14,7 +14,6 @@ from devstack.standin.conditions import (
     presets,
     value_of,
 )
-from devstack.standin.errors import EngineError
 from devstack.standin.introspect import Column, Table
 from devstack.standin.metadata import UpdatePermission
 from devstack.standin.rights import Rights
@@ -91,12 +90,14 @@ def insert(
 def update(
     rights: Rights, where: Composable, changes: Mapping[str, Any] | None, session: Session
 ) -> Composed:
-    """Write an UPDATE of the rows the role may change; answers like `insert`."""
+    """Write an UPDATE of the rows the role may change; answers like `insert`.
+
+    Without changes and presets there is nothing to write.
+    """
     table = rights.table
     allowed = _update_permission(rights)
-    if not changes:
-        raise EngineError("at least any one of _set is expected", "validation-failed")
-    values = {name: value_of(table.columns[name], value) for name, value in changes.items()}
+    given = changes or {}
+    values = {name: value_of(table.columns[name], value) for name, value in given.items()}
     statement = SQL("UPDATE {} AS t SET {} WHERE {} RETURNING t.*").format(
         _table(table),
         _assignments(values | presets(table, allowed.set, session)),

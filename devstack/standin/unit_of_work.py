@@ -18,6 +18,10 @@ class UnitOfWork:
     A query takes a connection for each statement. A mutation's statements share one transaction,
     which carries the session variables for the event log; an action between them ends it, so what
     ran before an action stays.
+
+    Attributes:
+        failed: a root field has failed, and those after it are not run.
+        hollow: the root fields that are answered with an object without any field.
     """
 
     def __init__(
@@ -27,6 +31,7 @@ class UnitOfWork:
         self.query = query
         self.is_mutation = is_mutation
         self.failed = False
+        self.hollow: set[str | int] = set()
         self._pool = pool
         self._open = AsyncExitStack()
         self._transaction: psycopg.AsyncConnection | None = None
