@@ -1,6 +1,5 @@
 """Calls an action's handler and judges its answer by graphql-engine's rules: JSON before status."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from graphql import (
     is_specified_scalar_type,
 )
 
+from devstack.standin import strict_json
 from devstack.standin.errors import EngineError
 from devstack.standin.metadata import Action, sent_headers
 from devstack.standin.outbound import Answer, Unreachable, post_json
@@ -83,7 +83,7 @@ async def call_action(
 
 def _judged(answer: Answer, output: GraphQLOutputType) -> Any:
     try:
-        content = json.loads(answer.body)
+        content = strict_json.loads(answer.body)
     except ValueError:
         raise _unexpected("not a valid json response from webhook") from None
     if 200 <= answer.status < 300:

@@ -1,6 +1,5 @@
 """The HTTP side: endpoints, the envelope of errors, CORS. What is answered is decided elsewhere."""
 
-import json
 from typing import Any
 
 from starlette.applications import Starlette
@@ -11,6 +10,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from devstack.standin import strict_json
 from devstack.standin.errors import EngineError
 from devstack.standin.metadata_api import MetadataApi
 from devstack.standin.operations import Operations
@@ -67,7 +67,7 @@ def create_app(
 
 async def _json(request: Request) -> Any:
     try:
-        return json.loads(await request.body())
+        return strict_json.loads(await request.body())
     except ValueError as error:
         raise EngineError("invalid json", "invalid-json") from error
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from devstack.standin import strict_json
 from devstack.standin.errors import EngineError
 from devstack.standin.operations import Operations, is_subscription
 from devstack.standin.session import Authentication, Session
@@ -136,7 +137,7 @@ class _Connection:
 
     async def _receive(self) -> dict[str, Any]:
         try:
-            message = json.loads(await self._socket.receive_text())
+            message = strict_json.loads(await self._socket.receive_text())
         except (ValueError, KeyError):  # KeyError: a binary frame
             message = None
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):

@@ -312,7 +312,12 @@ class TestTransport:
 
     @pytest.mark.parametrize(
         ("content", "code"),
-        [("{", "invalid-json"), ("{}", "parse-failed"), ('"x"', "parse-failed")],
+        [
+            ("{", "invalid-json"),
+            ('{"query": "{ a }", "variables": {"a": NaN}}', "invalid-json"),
+            ("{}", "parse-failed"),
+            ('"x"', "parse-failed"),
+        ],
     )
     def test_a_bad_body_is_an_answer_too(self, engine: Engine, content: str, code: str) -> None:
         secret = {"x-hasura-admin-secret": ADMIN_SECRET}
