@@ -22,12 +22,11 @@ from devstack.standin.folder import load_metadata
 from devstack.standin.metadata_api import MetadataApi
 from devstack.standin.operations import Operations
 from devstack.standin.outbound import open_client
-from devstack.standin.session import Authentication, read_jwt_secret
+from devstack.standin.settings import Settings
 
 _log = logging.getLogger("devstack.standin")
 _POOL_SIZE = 20
 _POOL_TIMEOUT_S = 10.0
-_GRACEFUL_SHUTDOWN_S = 60
 
 
 def main() -> int:
@@ -59,21 +58,12 @@ async def _serve(
     port: int,
     environment: Mapping[str, str],
 ) -> None:
-    secret = environment.get("HASURA_GRAPHQL_ADMIN_SECRET")
-    if not secret:
-        raise MetadataRefused("environment variable 'HASURA_GRAPHQL_ADMIN_SECRET' is not set")
-    jwt_secret = environment.get("HASURA_GRAPHQL_JWT_SECRET")
-    authentication = Authentication(
-        secret,
-        environment.get("HASURA_GRAPHQL_UNAUTHORIZED_ROLE"),
-        read_jwt_secret(jwt_secret) if jwt_secret else None,
-    )
-    grace_s = int(environment.get("HASURA_GRAPHQL_GRACEFUL_SHUTDOWN_TIMEOUT", _GRACEFUL_SHUTDOWN_S))
+    settings = Settings.read(environment)
     metadata = load_metadata(metadata_folder, environment)
     triggers = metadata.event_triggers
     async with AsyncExitStack() as stack:
         async with await psycopg.AsyncConnection.connect(metadata.database_url) as connection:
-            tables = await prepare(connection, metadata, migrations)
+            tables = await prepare(connection, metadata, migrations, settings)
         pool = AsyncConnectionPool(
             metadata.database_url,
             min_size=2,
@@ -87,18 +77,18 @@ async def _serve(
         operations = Operations(metadata, tables, pool, client)
         deliverer = Deliverer(metadata.database_url, pool, client, triggers)
         deliverer.start()
-        stack.push_async_callback(deliverer.stop, grace_s)
+        stack.push_async_callback(deliverer.stop, settings.graceful_shutdown_s)
         metadata_api = MetadataApi(pool, metadata.source.name, triggers, metadata.exported())
         server = _Server(
             uvicorn.Config(
-                create_app(authentication, operations, metadata_api),
+                create_app(settings.authentication, operations, metadata_api),
                 host=host,
                 port=port,
                 lifespan="off",
                 ws="websockets-sansio",
                 log_config=None,
                 access_log=False,
-                timeout_graceful_shutdown=grace_s,
+                timeout_graceful_shutdown=settings.graceful_shutdown_s,
             )
         )
         for signal_number in (signal.SIGINT, signal.SIGTERM):

@@ -1,7 +1,7 @@
 """Brings the database to where the project's files want it: own tables, migrations, triggers."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from devstack.standin.folder import Metadata
 from devstack.standin.introspect import Table, read_table
 from devstack.standin.metadata import EventTrigger, Operation, TableName
 from devstack.standin.rights import check_columns
+from devstack.standin.settings import Settings
 
 _MIGRATION = re.compile(r"([0-9]+)_.+")
 _TRIGGER_PREFIX = "notify_hasura_"
@@ -26,7 +27,7 @@ _PREPARATION_LOCK = 0x48617375
 
 
 async def prepare(
-    connection: psycopg.AsyncConnection, metadata: Metadata, migrations: Path
+    connection: psycopg.AsyncConnection, metadata: Metadata, migrations: Path, settings: Settings
 ) -> dict[TableName, Table]:
     """Prepare the database, all of it or nothing, and read the tracked tables.
 
@@ -39,7 +40,9 @@ async def prepare(
         await _migrate(connection, migrations / metadata.source.name)
         tables = {}
         for entry in metadata.source.tables:
-            tables[entry.table] = table = await read_table(connection, entry.table)
+            tables[entry.table] = table = await read_table(
+                connection, entry.table, stringify_numbers=settings.stringify_numbers
+            )
             check_columns(entry, table)
         await _install_triggers(connection, metadata.event_triggers, tables)
     return tables
@@ -89,11 +92,12 @@ async def _install_triggers(
             SQL("DROP TRIGGER {} ON {}").format(Identifier(name), Identifier(schema, table))
         )
     for table_name, trigger in event_triggers.values():
+        columns = tables[table_name].columns.values()
         for operation_name, operation in trigger.definition.operations.items():
             await connection.execute(
                 SQL(
                     "CREATE TRIGGER {} AFTER {} ON {} FOR EACH ROW {}"
-                    " EXECUTE FUNCTION hdb_catalog.notify_hasura({}, {})"
+                    " EXECUTE FUNCTION hdb_catalog.notify_hasura({}, {}, {})"
                 ).format(
                     Identifier(f"{_TRIGGER_PREFIX}{trigger.name}_{operation_name}"),
                     _trusted(operation_name),
@@ -101,6 +105,7 @@ async def _install_triggers(
                     _when(operation_name, operation, tables[table_name]),
                     Literal(trigger.name),
                     Literal("" if operation.payload == "*" else _array(operation.payload)),
+                    Literal(_array(it.name for it in columns if it.sent_as_text)),
                 )
             )
 
@@ -118,7 +123,7 @@ def _when(operation_name: str, operation: Operation, table: Table) -> Composable
     return SQL("WHEN ({})").format(SQL(" OR ").join(changes))
 
 
-def _array(columns: tuple[str, ...]) -> str:
+def _array(columns: Iterable[str]) -> str:
     return "{" + ",".join(f'"{column}"' for column in columns) + "}"
 
 

@@ -56,20 +56,31 @@ BEGIN
 END;
 $$;
 
--- Arguments of the trigger: the event trigger's name, and the columns to send ('' = all).
+-- A row as it is sent: some columns only (all if NULL), and some of them as text.
+CREATE OR REPLACE FUNCTION hdb_catalog.sent_row(
+  row_data json, sent text[], as_text text[]
+) RETURNS json LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE WHEN sent IS NULL AND as_text = '{}' THEN row_data ELSE (
+    SELECT json_object_agg(
+      key, CASE WHEN key = ANY (as_text) THEN to_json(value #>> '{}') ELSE value END
+    )
+    FROM json_each(row_data) WHERE sent IS NULL OR key = ANY (sent)
+  ) END;
+$$;
+
+-- Arguments of the trigger: the event trigger's name, the columns to send ('' = all), and those
+-- to send as text.
 CREATE OR REPLACE FUNCTION hdb_catalog.notify_hasura() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   sent text[] := nullif(TG_ARGV[1], '')::text[];
   old_row json := CASE WHEN TG_OP <> 'INSERT' THEN row_to_json(OLD) END;
   new_row json := CASE WHEN TG_OP <> 'DELETE' THEN row_to_json(NEW) END;
 BEGIN
-  IF sent IS NOT NULL THEN
-    old_row := (SELECT json_object_agg(key, value) FROM json_each(old_row) WHERE key = ANY (sent));
-    new_row := (SELECT json_object_agg(key, value) FROM json_each(new_row) WHERE key = ANY (sent));
-  END IF;
   PERFORM hdb_catalog.insert_event_log(
-    TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV[0], TG_OP,
-    json_build_object('old', old_row, 'new', new_row)
+    TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV[0], TG_OP, json_build_object(
+      'old', hdb_catalog.sent_row(old_row, sent, TG_ARGV[2]::text[]),
+      'new', hdb_catalog.sent_row(new_row, sent, TG_ARGV[2]::text[])
+    )
   );
   RETURN NULL;
 END;

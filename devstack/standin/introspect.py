@@ -7,13 +7,18 @@ from psycopg import AsyncConnection
 from devstack.standin.errors import MetadataRefused
 from devstack.standin.metadata import TableName
 
+# What graphql-engine calls a type where that is not Postgres's own short name for it.
 _GRAPHQL_TYPES = {
+    "int2": "smallint",
     "int4": "Int",
+    "int8": "bigint",
     "float4": "Float",
     "bool": "Boolean",
     "text": "String",
     "varchar": "String",
 }
+# The numbers that JavaScript might round.
+_LARGE_NUMBERS = ("int8", "numeric", "float8", "money")
 
 _COLUMNS = """
 SELECT a.attname, t.typname, format_type(a.atttypid, NULL), a.attnotnull
@@ -36,12 +41,14 @@ class Column:
     Attributes:
         postgres_type: what a value is cast to, as SQL text.
         graphql_type: the scalar's name in the API.
+        sent_as_text: whether values leave as strings, whatever their type.
     """
 
     name: str
     postgres_type: str
     graphql_type: str
     not_null: bool
+    sent_as_text: bool = False
 
     @property
     def is_json(self) -> bool:
@@ -65,7 +72,9 @@ class Table:
         return prefix + self.name.name
 
 
-async def read_table(connection: AsyncConnection, name: TableName) -> Table:
+async def read_table(
+    connection: AsyncConnection, name: TableName, *, stringify_numbers: bool
+) -> Table:
     """Read one table.
 
     Raises:
@@ -84,7 +93,13 @@ async def read_table(connection: AsyncConnection, name: TableName) -> Table:
     return Table(
         name=name,
         columns={
-            column: Column(column, sql_type, _graphql_type(type_name), not_null)
+            column: Column(
+                column,
+                sql_type,
+                _graphql_type(type_name),
+                not_null,
+                sent_as_text=stringify_numbers and type_name in _LARGE_NUMBERS,
+            )
             for column, type_name, sql_type, not_null in columns
         },
         primary_key=next((tuple(names) for _, primary, names in keys if primary), ()),

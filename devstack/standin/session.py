@@ -18,7 +18,7 @@ _CLAIMS = "https://hasura.io/jwt/claims"
 _ALLOWED_ROLES, _DEFAULT_ROLE = "x-hasura-allowed-roles", "x-hasura-default-role"
 _JWT_ALGORITHM = "HS256"
 _BACKEND_ONLY = "x-hasura-use-backend-only-permissions"
-_BOOLEANS = ("true", "t", "yes", "y", "false", "f", "no", "n")
+_TRUE, _FALSE = ("true", "t", "yes", "y"), ("false", "f", "no", "n")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,10 @@ class Authentication:
             return self._without_secret(headers)
         if not hmac.compare_digest(given.encode(), self.admin_secret.encode()):
             raise EngineError(f"invalid {_SECRET_NAMES}", "access-denied", status=401)
-        _check_boolean(_BACKEND_ONLY, headers.get(_BACKEND_ONLY, "false"))
+        try:
+            boolean(headers.get(_BACKEND_ONLY, "false"))
+        except ValueError as error:
+            raise EngineError(f"{_BACKEND_ONLY}: {error}", "bad-request") from error
         return Session(_with_role(headers.get("x-hasura-role") or ADMIN, headers))
 
     def _without_secret(self, headers: Mapping[str, str]) -> Session:
@@ -124,13 +127,19 @@ def _with_role(role: str, headers: Mapping[str, str]) -> dict[str, str]:
     return variables | {"x-hasura-role": role}
 
 
-def _check_boolean(name: str, value: str) -> None:
-    if value.lower() not in _BOOLEANS:
-        message = (
-            f'{name}:  Not a valid boolean text. True values are ["true","t","yes","y"]'
-            ' and  False values are ["false","f","no","n"]. All values are case insensitive'
-        )
-        raise EngineError(message, "bad-request")
+def boolean(text: str) -> bool:
+    """Read a boolean as graphql-engine does, in a header or in the environment.
+
+    Raises:
+        ValueError: in its words.
+    """
+    if text.lower() in _TRUE + _FALSE:
+        return text.lower() in _TRUE
+    true, false = (json.dumps(words, separators=(",", ":")) for words in (_TRUE, _FALSE))
+    raise ValueError(
+        f" Not a valid boolean text. True values are {true} and  False values are {false}."
+        " All values are case insensitive"
+    )
 
 
 def _verified(authorization: str, key: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def select(
         for name, direction in step.items()
         if direction
     ]
-    parts = [SQL("SELECT row_to_json(t) FROM {} AS t WHERE {}").format(_table(table), where)]
+    parts = [SQL("SELECT {} FROM {} AS t WHERE {}").format(_row(table), _table(table), where)]
     if orders:
         parts.append(SQL("ORDER BY {}").format(SQL(", ").join(orders)))
     if limit is not None:
@@ -84,7 +84,8 @@ def insert(
         updated = permission(table, rights.update.check, session)
         check = SQL('CASE WHEN t."?inserted" THEN {} ELSE {} END').format(check, updated)
     # Only a row that is new has never been locked by an update.
-    return _checked(SQL('{} RETURNING t.*, t.xmax = 0 AS "?inserted"').format(statement), check)
+    returning = SQL('{} RETURNING t.*, t.xmax = 0 AS "?inserted"').format(statement)
+    return _checked(table, returning, check)
 
 
 def update(
@@ -103,7 +104,7 @@ def update(
         _assignments(values | presets(table, allowed.set, session)),
         both(permission(table, allowed.filter, session), where),
     )
-    return _checked(statement, permission(table, allowed.check, session))
+    return _checked(table, statement, permission(table, allowed.check, session))
 
 
 def delete(rights: Rights, where: Composable, session: Session) -> Composed:
@@ -113,13 +114,26 @@ def delete(rights: Rights, where: Composable, session: Session) -> Composed:
     statement = SQL("DELETE FROM {} AS t WHERE {} RETURNING t.*").format(
         _table(rights.table), both(allowed, where)
     )
-    return _checked(statement, TRUE)
+    return _checked(rights.table, statement, TRUE)
 
 
-def _checked(statement: Composable, check: Composable) -> Composed:
-    return SQL("WITH t AS ({}) SELECT row_to_json(t), coalesce({}, false) FROM t").format(
-        statement, check
+def _checked(table: Table, statement: Composable, check: Composable) -> Composed:
+    return SQL("WITH t AS ({}) SELECT {}, coalesce({}, false) FROM t").format(
+        statement, _row(table), check
     )
+
+
+def _row(table: Table) -> Composable:
+    """Write a row `t` as JSON."""
+    if not any(column.sent_as_text for column in table.columns.values()):
+        return SQL("row_to_json(t)")
+    columns = [
+        SQL("t.{0}::text AS {0}" if column.sent_as_text else "t.{0}").format(
+            Identifier(column.name)
+        )
+        for column in table.columns.values()
+    ]
+    return SQL("(SELECT row_to_json(r) FROM (SELECT {}) AS r)").format(SQL(", ").join(columns))
 
 
 def _on_conflict(

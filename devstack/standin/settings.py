@@ -1,0 +1,54 @@
+"""What the environment tells: the variables of graphql-engine that the stand-in knows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from devstack.standin.errors import MetadataRefused
+from devstack.standin.session import Authentication, boolean, read_jwt_secret
+
+_PREFIX = "HASURA_GRAPHQL_"
+_GRACEFUL_SHUTDOWN_S = "60"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings.
+
+    Attributes:
+        stringify_numbers: large and exact numbers leave as strings.
+    """
+
+    authentication: Authentication = field(repr=False)
+    graceful_shutdown_s: int = 60
+    stringify_numbers: bool = False
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Self:
+        """Read them.
+
+        Raises:
+            MetadataRefused: one is missing or can't be read.
+        """
+        secret = environment.get(f"{_PREFIX}ADMIN_SECRET")
+        if not secret:
+            raise MetadataRefused(f"environment variable '{_PREFIX}ADMIN_SECRET' is not set")
+        jwt_secret = environment.get(f"{_PREFIX}JWT_SECRET")
+        return cls(
+            Authentication(
+                secret,
+                environment.get(f"{_PREFIX}UNAUTHORIZED_ROLE"),
+                read_jwt_secret(jwt_secret) if jwt_secret else None,
+            ),
+            graceful_shutdown_s=int(
+                environment.get(f"{_PREFIX}GRACEFUL_SHUTDOWN_TIMEOUT", _GRACEFUL_SHUTDOWN_S)
+            ),
+            stringify_numbers=_flag(environment, "STRINGIFY_NUMERIC_TYPES"),
+        )
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    try:
+        return boolean(environment.get(_PREFIX + name, "false"))
+    except ValueError as error:
+        raise MetadataRefused(f"{_PREFIX}{name}: {error}") from error
