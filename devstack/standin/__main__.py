@@ -14,15 +14,15 @@ import psycopg
 import uvicorn
 from psycopg_pool import AsyncConnectionPool
 
-from devstack.standin.app import create_app
-from devstack.standin.catalog import prepare
+from devstack.standin.database.catalog import prepare
 from devstack.standin.errors import MetadataRefused
-from devstack.standin.events import Deliverer
-from devstack.standin.folder import load_metadata
-from devstack.standin.metadata_api import MetadataApi
-from devstack.standin.operations import Operations
-from devstack.standin.outbound import open_client
+from devstack.standin.execution.operations import Operations
+from devstack.standin.http.app import create_app
+from devstack.standin.http.metadata_api import MetadataApi
+from devstack.standin.metadata.folder import load_metadata
 from devstack.standin.settings import Settings
+from devstack.standin.webhooks.events import Deliverer
+from devstack.standin.webhooks.outbound import open_client
 
 _log = logging.getLogger("devstack.standin")
 _POOL_SIZE = 20

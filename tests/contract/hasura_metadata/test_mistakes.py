@@ -11,9 +11,9 @@ import httpx2
 import psycopg
 import pytest
 
-from devstack.standin.catalog import prepare
+from devstack.standin.database.catalog import prepare
 from devstack.standin.errors import MetadataRefused
-from devstack.standin.schema import build_role_schema
+from devstack.standin.schema.build import build_role_schema
 from devstack.standin.session import ADMIN, Authentication
 from devstack.standin.settings import Settings
 from tests.contract.hasura_metadata.project import ROOT, broken_promises, read_project

@@ -16,8 +16,9 @@ from graphql import (
 )
 from pydantic import BaseModel
 
-from devstack.standin.metadata import Action, ActionsFile, Source
-from devstack.standin.signatures import CUSTOM_TYPES, Signatures
+from devstack.standin.metadata.signatures import CUSTOM_TYPES, Signatures
+from devstack.standin.models.actions import Action, ActionsFile
+from devstack.standin.models.sources import Source
 
 _TYPES = {"query_root": "query", "mutation_root": "mutation"}
 

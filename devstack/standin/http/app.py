@@ -12,11 +12,11 @@ from starlette.websockets import WebSocket
 
 from devstack.standin import strict_json
 from devstack.standin.errors import EngineError
-from devstack.standin.metadata_api import MetadataApi
-from devstack.standin.operations import Operations
-from devstack.standin.outbound import VERSION
+from devstack.standin.execution.operations import Operations
+from devstack.standin.http.metadata_api import MetadataApi
+from devstack.standin.http.sockets import serve_socket
 from devstack.standin.session import Authentication
-from devstack.standin.sockets import serve_socket
+from devstack.standin.webhooks.outbound import VERSION
 
 _CORS = Middleware(
     CORSMiddleware,

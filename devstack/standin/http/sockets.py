@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from devstack.standin import strict_json
 from devstack.standin.errors import EngineError
-from devstack.standin.operations import Operations, is_subscription
+from devstack.standin.execution.operations import Operations, is_subscription
 from devstack.standin.session import Authentication, Session
 
 PROTOCOL = "graphql-transport-ws"

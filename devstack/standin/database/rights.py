@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from devstack.standin.conditions import OPERATORS
+from devstack.standin.database.conditions import OPERATORS
+from devstack.standin.database.introspect import Column, Table
 from devstack.standin.errors import MetadataRefused
-from devstack.standin.introspect import Column, Table
-from devstack.standin.metadata import (
-    Columns,
+from devstack.standin.models.base import Columns
+from devstack.standin.models.tables import (
     DeletePermission,
     Granted,
     InsertPermission,

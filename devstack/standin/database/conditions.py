@@ -10,8 +10,8 @@ from typing import Any, LiteralString
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
+from devstack.standin.database.introspect import Column, Table
 from devstack.standin.errors import EngineError
-from devstack.standin.introspect import Column, Table
 from devstack.standin.session import Session, is_variable
 
 COMPARISONS = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection
 
 from devstack.standin.errors import MetadataRefused
-from devstack.standin.metadata import TableName
+from devstack.standin.models.tables import TableName
 
 # What graphql-engine calls a type where that is not Postgres's own short name for it.
 _GRAPHQL_TYPES = {

@@ -7,13 +7,13 @@ from typing import Any, TypeAlias
 from graphql import GraphQLResolveInfo, VariableNode
 from psycopg.sql import Composable, Composed
 
-from devstack.standin import statements
-from devstack.standin.conditions import both, by_key, condition, permission
+from devstack.standin.database import statements
+from devstack.standin.database.conditions import both, by_key, condition, permission
+from devstack.standin.database.introspect import Table
+from devstack.standin.database.rights import Rights
+from devstack.standin.database.unit_of_work import UnitOfWork
 from devstack.standin.errors import EngineError
-from devstack.standin.introspect import Table
-from devstack.standin.rights import Rights
-from devstack.standin.sdl import takes_conflicts
-from devstack.standin.unit_of_work import UnitOfWork
+from devstack.standin.schema.sdl import takes_conflicts
 
 Row: TypeAlias = dict[str, Any]
 Resolver: TypeAlias = Callable[..., Awaitable[Any]]

@@ -6,10 +6,10 @@ from typing import Any
 from psycopg.types.json import Json
 from psycopg_pool import AsyncConnectionPool
 
+from devstack.standin.database.unit_of_work import set_session
 from devstack.standin.errors import EngineError
-from devstack.standin.metadata import EventTrigger, TableName
+from devstack.standin.models.tables import EventTrigger, TableName
 from devstack.standin.session import Session
-from devstack.standin.unit_of_work import set_session
 
 _REDELIVER = """
 UPDATE hdb_catalog.event_log

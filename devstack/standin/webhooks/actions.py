@@ -15,10 +15,11 @@ from graphql import (
 )
 
 from devstack.standin import strict_json
+from devstack.standin.database.unit_of_work import UnitOfWork
 from devstack.standin.errors import EngineError
-from devstack.standin.metadata import Action, sent_headers
-from devstack.standin.outbound import Answer, Unreachable, post_json
-from devstack.standin.unit_of_work import UnitOfWork
+from devstack.standin.models.actions import Action
+from devstack.standin.models.tables import sent_headers
+from devstack.standin.webhooks.outbound import Answer, Unreachable, post_json
 
 _ANSWER = "the action webhook response"
 # The names under which graphql-engine speaks of JSON scalars, and the types each may stand for.

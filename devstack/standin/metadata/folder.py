@@ -10,18 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from devstack.standin.errors import MetadataRefused
-from devstack.standin.export import exported
-from devstack.standin.files import Files
-from devstack.standin.metadata import (
-    ActionsFile,
-    CustomName,
-    DatabasesFile,
-    EventTrigger,
-    Source,
-    TableName,
-    VersionFile,
-)
-from devstack.standin.signatures import CUSTOM_TYPES, Signatures, read_signatures
+from devstack.standin.metadata.export import exported
+from devstack.standin.metadata.files import Files
+from devstack.standin.metadata.signatures import CUSTOM_TYPES, Signatures, read_signatures
+from devstack.standin.models.actions import ActionsFile, CustomName
+from devstack.standin.models.sources import DatabasesFile, Source, VersionFile
+from devstack.standin.models.tables import EventTrigger, TableName
 
 
 @dataclass(frozen=True)

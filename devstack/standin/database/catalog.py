@@ -8,11 +8,11 @@ from pathlib import Path
 import psycopg
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
+from devstack.standin.database.introspect import Table, read_table
+from devstack.standin.database.rights import check_columns
 from devstack.standin.errors import MetadataRefused
-from devstack.standin.folder import Metadata
-from devstack.standin.introspect import Table, read_table
-from devstack.standin.metadata import EventTrigger, Operation, TableName
-from devstack.standin.rights import check_columns
+from devstack.standin.metadata.folder import Metadata
+from devstack.standin.models.tables import EventTrigger, Operation, TableName
 from devstack.standin.settings import Settings
 
 _MIGRATION = re.compile(r"([0-9]+)_.+")

@@ -15,8 +15,8 @@ from psycopg.rows import class_row
 from psycopg.types.json import Json
 from psycopg_pool import AsyncConnectionPool
 
-from devstack.standin.metadata import EventTrigger, TableName, sent_headers
-from devstack.standin.outbound import Answer, Unreachable, post_json
+from devstack.standin.models.tables import EventTrigger, TableName, sent_headers
+from devstack.standin.webhooks.outbound import Answer, Unreachable, post_json
 
 _log = logging.getLogger(__name__)
 

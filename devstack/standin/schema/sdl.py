@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 
 from graphql import NamedTypeNode, Node, Visitor, print_ast, visit
 
-from devstack.standin.conditions import COMPARISONS, LIST_COMPARISONS, TEXT_COMPARISONS
+from devstack.standin.database.conditions import COMPARISONS, LIST_COMPARISONS, TEXT_COMPARISONS
+from devstack.standin.database.introspect import Column
+from devstack.standin.database.rights import Rights
+from devstack.standin.database.statements import ORDERS
 from devstack.standin.errors import MetadataRefused
-from devstack.standin.introspect import Column
-from devstack.standin.rights import Rights
-from devstack.standin.signatures import Signatures
-from devstack.standin.statements import ORDERS
+from devstack.standin.metadata.signatures import Signatures
 
 _BUILT_IN = {"Int", "Float", "String", "Boolean", "ID"}
 # Those that an action may use although no table does.

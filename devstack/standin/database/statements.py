@@ -5,7 +5,7 @@ from typing import Any
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from devstack.standin.conditions import (
+from devstack.standin.database.conditions import (
     TRUE,
     both,
     condition,
@@ -14,9 +14,9 @@ from devstack.standin.conditions import (
     presets,
     value_of,
 )
-from devstack.standin.introspect import Column, Table
-from devstack.standin.metadata import UpdatePermission
-from devstack.standin.rights import Rights
+from devstack.standin.database.introspect import Column, Table
+from devstack.standin.database.rights import Rights
+from devstack.standin.models.tables import UpdatePermission
 from devstack.standin.session import Session
 
 ORDERS = {

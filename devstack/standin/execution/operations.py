@@ -22,15 +22,15 @@ from graphql import (
 )
 from psycopg_pool import AsyncConnectionPool
 
-from devstack.standin.document import parsed, used_variables
+from devstack.standin.database.introspect import Table
+from devstack.standin.database.unit_of_work import UnitOfWork
 from devstack.standin.errors import EngineError
-from devstack.standin.folder import Metadata
-from devstack.standin.introspect import Table
-from devstack.standin.metadata import TableName
-from devstack.standin.schema import build_role_schema
+from devstack.standin.execution.document import parsed, used_variables
+from devstack.standin.execution.translate import translated
+from devstack.standin.metadata.folder import Metadata
+from devstack.standin.models.tables import TableName
+from devstack.standin.schema.build import build_role_schema
 from devstack.standin.session import ADMIN, Session
-from devstack.standin.translate import translated
-from devstack.standin.unit_of_work import UnitOfWork
 
 _log = logging.getLogger(__name__)
 # What is not used is no mistake to graphql-engine.

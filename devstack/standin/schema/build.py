@@ -20,16 +20,17 @@ from graphql import (
     print_ast,
 )
 
-from devstack.standin import sdl
-from devstack.standin.actions import call_action
-from devstack.standin.conditions import condition
+from devstack.standin.database.conditions import condition
+from devstack.standin.database.introspect import Table
+from devstack.standin.database.rights import Rights, rights_of
 from devstack.standin.errors import MetadataRefused
-from devstack.standin.fields import Field, Info, Resolver, read, table_fields, unless_failed
-from devstack.standin.folder import Metadata
-from devstack.standin.introspect import Table
-from devstack.standin.metadata import Action, Relationship, TableName
-from devstack.standin.rights import Rights, rights_of
+from devstack.standin.metadata.folder import Metadata
+from devstack.standin.models.actions import Action, Relationship
+from devstack.standin.models.tables import TableName
+from devstack.standin.schema import sdl
+from devstack.standin.schema.fields import Field, Info, Resolver, read, table_fields, unless_failed
 from devstack.standin.session import ADMIN
+from devstack.standin.webhooks.actions import call_action
 
 _ROOTS = ("query", "mutation", "subscription")
 

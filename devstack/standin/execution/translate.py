@@ -13,9 +13,9 @@ from graphql import (
     VariableNode,
 )
 
-from devstack.standin.document import walk
 from devstack.standin.errors import EngineError
-from devstack.standin.mismatch import mismatch
+from devstack.standin.execution.document import walk
+from devstack.standin.execution.mismatch import mismatch
 
 _IN_VARIABLE = re.compile(r"Variable '\$(?P<variable>\w+)' has invalid value(?: at (\S+))?: ")
 _STEP = re.compile(r"\w+")
