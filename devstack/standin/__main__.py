@@ -14,12 +14,15 @@ import psycopg
 import uvicorn
 from psycopg_pool import AsyncConnectionPool
 
-from devstack.standin.database.catalog import prepare
 from devstack.standin.errors import MetadataRefused
 from devstack.standin.execution.operations import Operations
 from devstack.standin.http.app import create_app
 from devstack.standin.http.metadata_api import MetadataApi
+from devstack.standin.http.query_api import QueryApi
+from devstack.standin.live import Live, prepare
 from devstack.standin.metadata.folder import load_metadata
+from devstack.standin.schema.build import build_role_schema
+from devstack.standin.session import ADMIN
 from devstack.standin.settings import Settings
 from devstack.standin.webhooks.events import Deliverer
 from devstack.standin.webhooks.outbound import open_client
@@ -60,10 +63,9 @@ async def _serve(
 ) -> None:
     settings = Settings.read(environment)
     metadata = load_metadata(metadata_folder, environment)
-    triggers = metadata.event_triggers
     async with AsyncExitStack() as stack:
         async with await psycopg.AsyncConnection.connect(metadata.database_url) as connection:
-            tables = await prepare(connection, metadata, migrations, settings)
+            first = await prepare(connection, metadata, migrations, settings)
         pool = AsyncConnectionPool(
             metadata.database_url,
             min_size=2,
@@ -74,14 +76,24 @@ async def _serve(
         )
         await stack.enter_async_context(pool)
         client = await stack.enter_async_context(open_client())
-        operations = Operations(metadata, tables, pool, client)
-        deliverer = Deliverer(metadata.database_url, pool, client, triggers)
+        live = Live(first, pool, settings, lambda it: build_role_schema(ADMIN, it, client))
+        deliverer = Deliverer(
+            metadata.database_url,
+            pool,
+            client,
+            lambda: live.current.catalog.served.event_triggers,
+        )
         deliverer.start()
         stack.push_async_callback(deliverer.stop, settings.graceful_shutdown_s)
-        metadata_api = MetadataApi(pool, metadata.source.name, triggers, metadata.exported())
+        app = create_app(
+            settings.authentication,
+            Operations(live, pool, client),
+            MetadataApi(live, pool, environment),
+            QueryApi(live, pool),
+        )
         server = _Server(
             uvicorn.Config(
-                create_app(settings.authentication, operations, metadata_api),
+                app,
                 host=host,
                 port=port,
                 lifespan="off",
@@ -100,9 +112,9 @@ async def _serve(
             " %s tables, %s actions, %s event triggers",
             host,
             port,
-            len(tables),
+            len(first.catalog.tables),
             len(metadata.actions.actions),
-            len(triggers),
+            len(metadata.event_triggers),
         )
         await server.serve()
     _log.info("The stand-in has stopped")

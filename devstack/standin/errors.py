@@ -21,6 +21,10 @@ class MetadataRefused(Exception):
     """Metadata or migrations that Hasura would refuse, or that the stand-in does not cover."""
 
 
+class MetadataInconsistent(MetadataRefused):
+    """Metadata that Hasura would take, as inconsistent, if it were asked to."""
+
+
 class EngineError(Exception):
     """An error as Hasura tells it.
 
@@ -61,8 +65,9 @@ class EngineError(Exception):
         return {"message": self.message, "extensions": extensions}
 
     def plain(self) -> dict[str, Any]:
-        """Write it as the body of the other endpoints."""
-        return {"path": self.path, "error": self.message, "code": self.code}
+        """Write it as the body of the other endpoints, which are for admins."""
+        body = {"path": self.path, "error": self.message, "code": self.code}
+        return body if self.internal is None else body | {"internal": self.internal}
 
 
 def from_postgres(error: psycopg.Error, path: str = "$") -> EngineError:

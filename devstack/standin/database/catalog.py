@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import psycopg
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
+from devstack.standin.database.consistency import Inconsistency, consistent, no_table
 from devstack.standin.database.introspect import Table, read_table
-from devstack.standin.database.rights import check_columns
 from devstack.standin.errors import MetadataRefused
-from devstack.standin.metadata.folder import Metadata
+from devstack.standin.metadata.whole import Metadata
 from devstack.standin.models.tables import EventTrigger, Operation, TableName
-from devstack.standin.settings import Settings
 
 _MIGRATION = re.compile(r"([0-9]+)_.+")
 _TRIGGER_PREFIX = "notify_hasura_"
@@ -22,30 +22,56 @@ SELECT n.nspname, c.relname, t.tgname
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE NOT t.tgisinternal AND starts_with(t.tgname, %s)
 """
+_ARCHIVE = """
+UPDATE hdb_catalog.event_log SET archived = true WHERE trigger_name <> ALL (%s) AND NOT archived
+"""
 # Any number that no one else locks: only one stand-in prepares a database at a time.
 _PREPARATION_LOCK = 0x48617375
 
 
-async def prepare(
-    connection: psycopg.AsyncConnection, metadata: Metadata, migrations: Path, settings: Settings
-) -> dict[TableName, Table]:
-    """Prepare the database, all of it or nothing, and read the tracked tables.
+@dataclass(frozen=True)
+class Catalog:
+    """The metadata as far as the database has what it names."""
+
+    served: Metadata
+    tables: dict[TableName, Table]
+    inconsistencies: list[Inconsistency]
+
+
+async def migrate(connection: psycopg.AsyncConnection, folder: Path) -> None:
+    """Make the stand-in's own tables, and apply the migrations that have not been applied.
+
+    Only one stand-in does so at a time: the transaction holds a lock until its end.
 
     Raises:
-        MetadataRefused: a migration fails, or the metadata names what is not there.
+        MetadataRefused: a migration fails.
     """
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_PREPARATION_LOCK,))
-        await connection.execute(_trusted(files(__package__).joinpath("catalog.sql").read_text()))
-        await _migrate(connection, migrations / metadata.source.name)
-        tables = {}
-        for entry in metadata.source.tables:
-            tables[entry.table] = table = await read_table(
-                connection, entry.table, stringify_numbers=settings.stringify_numbers
-            )
-            check_columns(entry, table)
-        await _install_triggers(connection, metadata.event_triggers, tables)
-    return tables
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_PREPARATION_LOCK,))
+    await connection.execute(_trusted(files(__package__).joinpath("catalog.sql").read_text()))
+    await _migrate(connection, folder)
+
+
+async def read_catalog(
+    connection: psycopg.AsyncConnection, metadata: Metadata, *, stringify_numbers: bool
+) -> Catalog:
+    """Read the tracked tables, and leave out of the metadata what does not fit them."""
+    tables, entries, inconsistencies = {}, [], []
+    for entry in metadata.source.tables:
+        table = await read_table(connection, entry.table, stringify_numbers=stringify_numbers)
+        if table is None:
+            inconsistencies.append(no_table(entry.table))
+            continue
+        tables[entry.table] = table
+        kept, found = consistent(entry, table)
+        entries.append(kept)
+        inconsistencies += found
+    return Catalog(metadata.with_tables(tuple(entries)), tables, inconsistencies)
+
+
+async def install_triggers(connection: psycopg.AsyncConnection, catalog: Catalog) -> None:
+    """Replace the triggers in the database; events of those that are gone are not delivered."""
+    await _install_triggers(connection, catalog.served.event_triggers, catalog.tables)
+    await connection.execute(_ARCHIVE, (list(catalog.served.event_triggers),))
 
 
 async def _migrate(connection: psycopg.AsyncConnection, folder: Path) -> None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
-from devstack.standin.errors import MetadataRefused
 from devstack.standin.models.tables import TableName
 
 # What graphql-engine calls a type where that is not Postgres's own short name for it.
@@ -74,12 +73,8 @@ class Table:
 
 async def read_table(
     connection: AsyncConnection, name: TableName, *, stringify_numbers: bool
-) -> Table:
-    """Read one table.
-
-    Raises:
-        MetadataRefused: there is no such table.
-    """
+) -> Table | None:
+    """Read one table; None if there is no such table."""
     cursor = await connection.execute(
         "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')",
@@ -87,7 +82,7 @@ async def read_table(
     )
     found = await cursor.fetchone()
     if found is None:
-        raise MetadataRefused(f"table {str(name)!r} does not exist")
+        return None
     columns = await (await connection.execute(_COLUMNS, found)).fetchall()
     keys = await (await connection.execute(_KEYS, found)).fetchall()
     return Table(

@@ -22,15 +22,13 @@ from graphql import (
 )
 from psycopg_pool import AsyncConnectionPool
 
-from devstack.standin.database.introspect import Table
 from devstack.standin.database.unit_of_work import UnitOfWork
 from devstack.standin.errors import EngineError
 from devstack.standin.execution.document import parsed, used_variables
 from devstack.standin.execution.translate import translated
-from devstack.standin.metadata.folder import Metadata
-from devstack.standin.models.tables import TableName
+from devstack.standin.live import Live
 from devstack.standin.schema.build import build_role_schema
-from devstack.standin.session import ADMIN, Session
+from devstack.standin.session import Session
 
 _log = logging.getLogger(__name__)
 # What is not used is no mistake to graphql-engine.
@@ -42,20 +40,12 @@ _RULES = [
 class Operations:
     """Answers GraphQL requests of any role."""
 
-    def __init__(
-        self,
-        metadata: Metadata,
-        tables: Mapping[TableName, Table],
-        pool: AsyncConnectionPool,
-        client: httpx2.AsyncClient,
-    ) -> None:
-        """Build the admin's schema, so that metadata which makes none is refused at start."""
-        self._metadata = metadata
-        self._tables = tables
+    def __init__(self, live: Live, pool: AsyncConnectionPool, client: httpx2.AsyncClient) -> None:
+        self._live = live
         self._pool = pool
         self._client = client
+        self._catalog = live.current.catalog
         self._schemas: dict[str, GraphQLSchema] = {}
-        self._schema(ADMIN)
 
     async def answer(
         self, request: Any, session: Session, *, by_socket: bool = False
@@ -92,10 +82,12 @@ class Operations:
         return (result.data or {}) | {key: {} for key in work.hollow}
 
     def _schema(self, role: str) -> GraphQLSchema:
+        """Give a role's schema, made once for all that is asked until the metadata changes."""
+        if self._catalog is not self._live.current.catalog:
+            self._catalog = self._live.current.catalog
+            self._schemas.clear()
         if role not in self._schemas:
-            self._schemas[role] = build_role_schema(
-                role, self._metadata, self._tables, self._client
-            )
+            self._schemas[role] = build_role_schema(role, self._catalog, self._client)
         return self._schemas[role]
 
 

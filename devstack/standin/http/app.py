@@ -1,5 +1,6 @@
 """The HTTP side: endpoints, the envelope of errors, CORS. What is answered is decided elsewhere."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,6 +15,7 @@ from devstack.standin import strict_json
 from devstack.standin.errors import EngineError
 from devstack.standin.execution.operations import Operations
 from devstack.standin.http.metadata_api import MetadataApi
+from devstack.standin.http.query_api import QueryApi
 from devstack.standin.http.sockets import serve_socket
 from devstack.standin.session import Authentication
 from devstack.standin.webhooks.outbound import VERSION
@@ -28,7 +30,10 @@ _CORS = Middleware(
 
 
 def create_app(
-    authentication: Authentication, operations: Operations, metadata_api: MetadataApi
+    authentication: Authentication,
+    operations: Operations,
+    metadata_api: MetadataApi,
+    query_api: QueryApi,
 ) -> Starlette:
     """Put the endpoints together."""
 
@@ -45,18 +50,22 @@ def create_app(
     async def socket(socket: WebSocket) -> None:
         await serve_socket(socket, authentication, operations)
 
-    async def metadata(request: Request) -> Response:
-        try:
-            session = authentication.session(request.headers)
-            return JSONResponse(await metadata_api.answer(await _json(request), session))
-        except EngineError as error:
-            return JSONResponse(error.plain(), error.status)
+    def administered(api: MetadataApi | QueryApi) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            try:
+                session = authentication.session(request.headers)
+                return JSONResponse(await api.answer(await _json(request), session))
+            except EngineError as error:
+                return JSONResponse(error.plain(), error.status)
+
+        return endpoint
 
     return Starlette(
         routes=[
             Route("/v1/graphql", graphql, methods=["POST"]),
             WebSocketRoute("/v1/graphql", socket),
-            Route("/v1/metadata", metadata, methods=["POST"]),
+            Route("/v1/metadata", administered(metadata_api), methods=["POST"]),
+            Route("/v2/query", administered(query_api), methods=["POST"]),
             Route("/v1/version", _version),
             Route("/healthz", _health),
         ],

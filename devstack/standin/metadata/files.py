@@ -1,7 +1,7 @@
 """Reads files of a folder into models, "!include" resolved, and tells where a mistake stands."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,21 +52,13 @@ class Files:
             return model.model_validate(content, context=environment)
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False)
-            told = (self._told((name, *detail["loc"]), detail) for detail in details)
-            raise MetadataRefused("; ".join(told)) from error
-
-    def _told(self, keys: _Keys, detail: ErrorDetails) -> str:
-        if detail["type"] == "extra_forbidden":
-            return f"{self._place(keys[:-1])}: unknown key {keys[-1]!r}"
-        return f"{self._place(keys)}: {detail['msg'].removeprefix('Value error, ')}"
+            lines = (told(detail, lambda keys: self._place((name, *keys))) for detail in details)
+            raise MetadataRefused("; ".join(lines)) from error
 
     def _place(self, keys: _Keys) -> str:
         """Tell the file and the keys in it: `…/actions.yaml: actions[0].definition`."""
         split = max(n for n in range(len(keys) + 1) if keys[:n] in self._by_place)
-        # The library adds the members of a union to the keys, such as "tuple[str, ...]".
-        inner = [key for key in keys[split:] if isinstance(key, int) or "[" not in key]
-        dotted = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in inner)
-        return f"{self._by_place[keys[:split]]}: {dotted.lstrip('.')}".removesuffix(": ")
+        return f"{self._by_place[keys[:split]]}: {dotted(keys[split:])}".removesuffix(": ")
 
     def _text(self, path: Path, keys: _Keys) -> str:
         where = f"{self._place(keys)}: {path}" if len(keys) > 1 else str(path)
@@ -104,6 +96,22 @@ class Files:
                 }
             case _:
                 return content
+
+
+def told(detail: ErrorDetails, place: Callable[[_Keys], str]) -> str:
+    """Tell one mistake and its place in one line."""
+    keys = detail["loc"]
+    if detail["type"] == "extra_forbidden":
+        return f"{place(keys[:-1])}: unknown key {keys[-1]!r}"
+    return f"{place(keys)}: {detail['msg'].removeprefix('Value error, ')}"
+
+
+def dotted(keys: _Keys) -> str:
+    """Write keys as `actions[0].definition`."""
+    # The library adds the members of a union to the keys, such as "tuple[str, ...]".
+    inner = [key for key in keys if isinstance(key, int) or "[" not in key]
+    steps = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in inner)
+    return "".join(steps).lstrip(".")
 
 
 class _Loader(yaml.SafeLoader):

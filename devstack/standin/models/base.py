@@ -16,9 +16,11 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 _TEMPLATE = re.compile(r"\{\{(\w+)\}\}")
 _URL = re.compile(r"https?://[^\s{}]+")
+NOT_SET = "not_set"  # the type of the error of a variable that is not in the environment
 _RESERVED = "HASURA_GRAPHQL_"
 
 
@@ -33,7 +35,9 @@ class Filled:
 def _environment(info: ValidationInfo, name: str) -> str:
     environment: Mapping[str, str] = info.context or {}
     if name not in environment:
-        raise ValueError(f"environment variable {name!r} is not set")
+        raise PydanticCustomError(
+            NOT_SET, "environment variable '{name}' is not set", {"name": name}
+        )
     return environment[name]
 
 

@@ -20,11 +20,11 @@ from graphql import (
     print_ast,
 )
 
+from devstack.standin.database.catalog import Catalog
 from devstack.standin.database.conditions import condition
-from devstack.standin.database.introspect import Table
 from devstack.standin.database.rights import Rights, rights_of
 from devstack.standin.errors import MetadataRefused
-from devstack.standin.metadata.folder import Metadata
+from devstack.standin.metadata.whole import Metadata
 from devstack.standin.models.actions import Action, Relationship
 from devstack.standin.models.tables import TableName
 from devstack.standin.schema import sdl
@@ -35,17 +35,13 @@ from devstack.standin.webhooks.actions import call_action
 _ROOTS = ("query", "mutation", "subscription")
 
 
-def build_role_schema(
-    role: str,
-    metadata: Metadata,
-    tables: Mapping[TableName, Table],
-    client: httpx2.AsyncClient,
-) -> GraphQLSchema:
+def build_role_schema(role: str, catalog: Catalog, client: httpx2.AsyncClient) -> GraphQLSchema:
     """Build what a role sees.
 
     Raises:
         MetadataRefused: actions.graphql and the tables make no valid schema together.
     """
+    metadata, tables = catalog.served, catalog.tables
     all_rights = [rights_of(role, entry, tables[entry.table]) for entry in metadata.source.tables]
     of_tables = [field for rights in all_rights for field in table_fields(rights)]
     fields = [

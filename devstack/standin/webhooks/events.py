@@ -5,9 +5,9 @@ Rows get into the log by the triggers of catalog.sql, whoever writes them.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx2
 import psycopg
@@ -60,6 +60,7 @@ UPDATE hdb_catalog.event_log
 SET error = true, tries = tries + 1, next_retry_at = NULL, locked = NULL
 WHERE id = %s
 """
+Triggers: TypeAlias = Mapping[str, tuple[TableName, EventTrigger]]
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,9 @@ class Deliverer:
         database_url: str,
         pool: AsyncConnectionPool,
         client: httpx2.AsyncClient,
-        triggers: Mapping[str, tuple[TableName, EventTrigger]],
+        triggers: Callable[[], Triggers],
     ) -> None:
+        """Make it; `triggers` tells those that exist now."""
         self._database_url = database_url
         self._pool = pool
         self._client = client
@@ -130,14 +132,15 @@ class Deliverer:
 
     async def _fetch_once(self, connection: psycopg.AsyncConnection) -> None:
         async with connection.cursor(row_factory=class_row(Event)) as cursor:
-            await cursor.execute(_FETCH, (list(self._triggers), _BATCH_SIZE))
+            triggers = self._triggers()
+            await cursor.execute(_FETCH, (list(triggers), _BATCH_SIZE))
             events = await cursor.fetchall()
         self._locked |= {event.id for event in events}
         for event in events:
             await self._slots.acquire()
             if self._stopping:
                 return
-            task = asyncio.create_task(self._deliver(event))
+            task = asyncio.create_task(self._deliver(event, *triggers[event.trigger_name]))
             self._deliveries.add(task)
             task.add_done_callback(self._ended)
         if not events:
@@ -154,8 +157,7 @@ class Deliverer:
         if not task.cancelled() and (error := task.exception()):
             _log.error("a delivery failed", exc_info=error)
 
-    async def _deliver(self, event: Event) -> None:
-        table, trigger = self._triggers[event.trigger_name]
+    async def _deliver(self, event: Event, table: TableName, trigger: EventTrigger) -> None:
         body = {
             "id": event.id,
             "created_at": event.created_at.replace(" ", "T"),

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from devstack.standin.errors import MetadataRefused
 from devstack.standin.metadata.files import Files
-from devstack.standin.metadata.folder import Metadata, load_metadata
+from devstack.standin.metadata.folder import load_metadata
 from devstack.standin.metadata.signatures import CUSTOM_TYPES
+from devstack.standin.metadata.whole import Metadata
 from devstack.standin.models.sources import VersionFile
 from tests.support.standin_engine import environment
 

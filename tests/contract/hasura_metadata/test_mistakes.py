@@ -11,8 +11,8 @@ import httpx2
 import psycopg
 import pytest
 
-from devstack.standin.database.catalog import prepare
 from devstack.standin.errors import MetadataRefused
+from devstack.standin.live import prepare
 from devstack.standin.schema.build import build_role_schema
 from devstack.standin.session import ADMIN, Authentication
 from devstack.standin.settings import Settings
@@ -71,10 +71,10 @@ async def refusal(empty_database: psycopg.AsyncConnection) -> AsyncIterator[Refu
         try:
             project = read_project(root)
             async with empty_database.transaction(force_rollback=True):
-                tables = await prepare(
+                snapshot = await prepare(
                     empty_database, project.metadata, project.migrations, SETTINGS
                 )
-            build_role_schema(ADMIN, project.metadata, tables, client)
+            build_role_schema(ADMIN, snapshot.catalog, client)
         except MetadataRefused as error:
             return str(error)
         return "; ".join(broken_promises(project))
