@@ -61,7 +61,8 @@ class Project:
 
     def add_table(self, name: str, sql: str, *, schema: str = "public", **entry: Any) -> None:
         """Add a migration that makes the table, and the table to the metadata."""
-        migration = self.migrations / "default" / f"1800000000000_{name}"
+        folder = self.migrations / "default"
+        migration = folder / f"{1800000000000 + len(list(folder.iterdir()))}_{name}"
         migration.mkdir()
         (migration / "up.sql").write_text(sql)
         file = f"{schema}_{name}.yaml"
