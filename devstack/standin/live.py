@@ -35,9 +35,7 @@ async def prepare(
     """
     async with connection.transaction():
         await migrate(connection, migrations / metadata.source.name)
-        catalog = await read_catalog(
-            connection, metadata, stringify_numbers=settings.stringify_numbers
-        )
+        catalog = await read_catalog(connection, metadata, settings)
         if catalog.inconsistencies:
             raise MetadataInconsistent(catalog.inconsistencies[0].reason)
         await install_triggers(connection, catalog)
@@ -79,9 +77,7 @@ class Live:
             EngineError: it is inconsistent, or the caller has not seen the current version.
         """
         async with self._change, self._pool.connection() as connection:
-            catalog = await read_catalog(
-                connection, metadata, stringify_numbers=self._settings.stringify_numbers
-            )
+            catalog = await read_catalog(connection, metadata, self._settings)
             if catalog.inconsistencies and not allow_inconsistent:
                 raise inconsistent([it.told() for it in catalog.inconsistencies])
             self._check(catalog)

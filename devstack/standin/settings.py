@@ -9,6 +9,7 @@ from devstack.standin.session import Authentication, boolean, read_jwt_secret
 
 _PREFIX = "HASURA_GRAPHQL_"
 _GRACEFUL_SHUTDOWN_S = "60"
+_CONVENTIONS = ("hasura-default", "graphql-default")
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,16 @@ class Settings:
 
     Attributes:
         stringify_numbers: large and exact numbers leave as strings.
+        naming_conventions: the experimental feature is on; without it, no other convention than
+            hasura-default is obeyed, whatever the metadata says.
+        default_convention: of a source that has none of its own.
     """
 
     authentication: Authentication = field(repr=False)
     graceful_shutdown_s: int = 60
     stringify_numbers: bool = False
+    naming_conventions: bool = False
+    default_convention: str = _CONVENTIONS[0]
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -44,6 +50,8 @@ class Settings:
                 environment.get(f"{_PREFIX}GRACEFUL_SHUTDOWN_TIMEOUT", _GRACEFUL_SHUTDOWN_S)
             ),
             stringify_numbers=_flag(environment, "STRINGIFY_NUMERIC_TYPES"),
+            naming_conventions="naming_convention" in _experimental(environment),
+            default_convention=_convention(environment),
         )
 
 
@@ -52,3 +60,16 @@ def _flag(environment: Mapping[str, str], name: str) -> bool:
         return boolean(environment.get(_PREFIX + name, "false"))
     except ValueError as error:
         raise MetadataRefused(f"{_PREFIX}{name}: {error}") from error
+
+
+def _experimental(environment: Mapping[str, str]) -> set[str]:
+    features = environment.get(f"{_PREFIX}EXPERIMENTAL_FEATURES", "")
+    return {feature.strip() for feature in features.split(",")}
+
+
+def _convention(environment: Mapping[str, str]) -> str:
+    name = f"{_PREFIX}DEFAULT_NAMING_CONVENTION"
+    convention = environment.get(name, _CONVENTIONS[0])
+    if convention not in _CONVENTIONS:
+        raise MetadataRefused(f"{name}: must be one of {', '.join(_CONVENTIONS)}")
+    return convention

@@ -9,11 +9,13 @@ from pathlib import Path
 import psycopg
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
-from devstack.standin.database.consistency import Inconsistency, consistent, no_table
+from devstack.standin.database.consistency import Inconsistency, consistent, misnamed, unusable
 from devstack.standin.database.introspect import Table, read_table
 from devstack.standin.errors import MetadataRefused
 from devstack.standin.metadata.whole import Metadata
+from devstack.standin.models.names import Convention, TableNames
 from devstack.standin.models.tables import EventTrigger, Operation, TableName
+from devstack.standin.settings import Settings
 
 _MIGRATION = re.compile(r"([0-9]+)_.+")
 _TRIGGER_PREFIX = "notify_hasura_"
@@ -36,6 +38,7 @@ class Catalog:
     served: Metadata
     tables: dict[TableName, Table]
     inconsistencies: list[Inconsistency]
+    convention: Convention
 
 
 async def migrate(connection: psycopg.AsyncConnection, folder: Path) -> None:
@@ -52,20 +55,32 @@ async def migrate(connection: psycopg.AsyncConnection, folder: Path) -> None:
 
 
 async def read_catalog(
-    connection: psycopg.AsyncConnection, metadata: Metadata, *, stringify_numbers: bool
+    connection: psycopg.AsyncConnection, metadata: Metadata, settings: Settings
 ) -> Catalog:
     """Read the tracked tables, and leave out of the metadata what does not fit them."""
+    convention = _convention(metadata, settings)
     tables, entries, inconsistencies = {}, [], []
     for entry in metadata.source.tables:
-        table = await read_table(connection, entry.table, stringify_numbers=stringify_numbers)
+        names = TableNames(entry.table, entry.configuration, convention)
+        table = await read_table(connection, names, stringify_numbers=settings.stringify_numbers)
         if table is None:
-            inconsistencies.append(no_table(entry.table))
+            inconsistencies.append(
+                unusable(entry.table, f"table {str(entry.table)!r} does not exist")
+            )
+            continue
+        if reason := misnamed(entry, table):
+            inconsistencies.append(unusable(entry.table, reason))
             continue
         tables[entry.table] = table
         kept, found = consistent(entry, table)
         entries.append(kept)
         inconsistencies += found
-    return Catalog(metadata.with_tables(tuple(entries)), tables, inconsistencies)
+    return Catalog(metadata.with_tables(tuple(entries)), tables, inconsistencies, convention)
+
+
+def _convention(metadata: Metadata, settings: Settings) -> Convention:
+    wanted = metadata.source.customization.naming_convention or settings.default_convention
+    return Convention(is_camel=settings.naming_conventions and wanted == "graphql-default")
 
 
 async def install_triggers(connection: psycopg.AsyncConnection, catalog: Catalog) -> None:

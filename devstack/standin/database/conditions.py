@@ -86,7 +86,8 @@ def name_of(column: str) -> Identifier:
 
 def _all_of(table: Table, expression: Mapping[str, Any], resolve: Resolve, path: str) -> Composable:
     parts = [
-        _part(table, key, value, resolve, f"{path}.{key}") for key, value in expression.items()
+        _part(table, key, value, resolve, f"{path}.{table.names.column(key)}")
+        for key, value in expression.items()
     ]
     return _joined(" AND ", parts, TRUE)
 

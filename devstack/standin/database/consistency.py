@@ -34,10 +34,16 @@ class Inconsistency:
         }
 
 
-def no_table(name: TableName) -> Inconsistency:
-    """Tell that a table does not exist."""
-    reason = f"table {str(name)!r} does not exist"
+def unusable(name: TableName, reason: str) -> Inconsistency:
+    """Tell that a whole table can't be served."""
     return Inconsistency("table", f"table {name}", reason, name.model_dump(by_alias=True))
+
+
+def misnamed(entry: TableEntry, table: Table) -> str | None:
+    """Tell the first column that has a name in the API, but is none of the table."""
+    configuration = entry.configuration
+    named = (*configuration.column_config, *configuration.custom_column_names)
+    return _reason(table, f"{table.name}: configuration", iter(named))
 
 
 def consistent(entry: TableEntry, table: Table) -> tuple[TableEntry, list[Inconsistency]]:

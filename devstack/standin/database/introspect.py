@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
+from devstack.standin.models.names import TableNames
 from devstack.standin.models.tables import TableName
 
 # What graphql-engine calls a type where that is not Postgres's own short name for it.
@@ -60,21 +61,17 @@ class Table:
     """One table; columns in their order."""
 
     name: TableName
+    names: TableNames
     columns: dict[str, Column]
     primary_key: tuple[str, ...]
     constraints: tuple[str, ...]
 
-    @property
-    def graphql_name(self) -> str:
-        """The name of its type and the stem of its root fields."""
-        prefix = "" if self.name.schema_ == "public" else f"{self.name.schema_}_"
-        return prefix + self.name.name
-
 
 async def read_table(
-    connection: AsyncConnection, name: TableName, *, stringify_numbers: bool
+    connection: AsyncConnection, names: TableNames, *, stringify_numbers: bool
 ) -> Table | None:
     """Read one table; None if there is no such table."""
+    name = names.table
     cursor = await connection.execute(
         "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')",
@@ -87,6 +84,7 @@ async def read_table(
     keys = await (await connection.execute(_KEYS, found)).fetchall()
     return Table(
         name=name,
+        names=names,
         columns={
             column: Column(
                 column,

@@ -50,7 +50,9 @@ class Rights:
         return [
             column
             for column in self.table.columns.values()
-            if (names == "*" or column.name in names) and column.name not in preset
+            if (names == "*" or column.name in names)
+            and column.name not in preset
+            and self.table.names.column(column.name)
         ]
 
 

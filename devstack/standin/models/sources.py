@@ -45,12 +45,19 @@ class SourceConfiguration(Model):
     connection_info: ConnectionInfo
 
 
+class SourceCustomization(Model):
+    """How names are made; graphql-engine has more, and the stand-in has not."""
+
+    naming_convention: Literal["hasura-default", "graphql-default"] | None = None
+
+
 class Source(Model):
     """A database with its tracked tables."""
 
     name: str
     kind: Literal["postgres"]
     configuration: SourceConfiguration
+    customization: SourceCustomization = SourceCustomization()
     tables: Annotated[Many[TableEntry], no_two("table")]
 
 

@@ -12,6 +12,7 @@ from devstack.standin.models.base import (
     Columns,
     Count,
     Either,
+    GraphQLName,
     ListedColumns,
     Many,
     Model,
@@ -152,10 +153,62 @@ class EventTrigger(Either):
         return self.given().value
 
 
+class RootField(Model):
+    """A root field's name and description, in the longer of its two forms."""
+
+    name: GraphQLName | None = None
+    comment: str = ""
+
+
+class CustomRootFields(Model):
+    """The names of root fields that somebody chose; the stand-in lacks two of the fields."""
+
+    select: GraphQLName | RootField | None = None
+    select_by_pk: GraphQLName | RootField | None = None
+    select_aggregate: GraphQLName | RootField | None = None
+    select_stream: GraphQLName | RootField | None = None
+    insert: GraphQLName | RootField | None = None
+    insert_one: GraphQLName | RootField | None = None
+    update: GraphQLName | RootField | None = None
+    update_by_pk: GraphQLName | RootField | None = None
+    update_many: GraphQLName | RootField | None = None
+    delete: GraphQLName | RootField | None = None
+    delete_by_pk: GraphQLName | RootField | None = None
+
+    def chosen(self, kind: str) -> str | None:
+        """Give the name that was chosen for one kind of field."""
+        field: str | RootField | None = getattr(self, kind)
+        return field.name if isinstance(field, RootField) else field
+
+
+class ColumnConfig(Model):
+    """A column's name in the API."""
+
+    custom_name: GraphQLName | None = None
+    comment: str = ""
+
+
+class TableConfiguration(Model):
+    """How a table and its columns are called in the API."""
+
+    custom_name: GraphQLName | None = None
+    custom_root_fields: CustomRootFields = CustomRootFields()
+    column_config: dict[str, ColumnConfig] = Field(default_factory=dict)
+    custom_column_names: dict[str, GraphQLName] = Field(default_factory=dict)
+    comment: str = ""
+
+    @property
+    def column_names(self) -> dict[str, str]:
+        """The chosen names of columns, from the newer key and the older one."""
+        chosen = {name: it.custom_name for name, it in self.column_config.items()}
+        return self.custom_column_names | {key: name for key, name in chosen.items() if name}
+
+
 class TableEntry(Model):
-    """One table's permissions and event triggers."""
+    """One table's names, permissions and event triggers."""
 
     table: TableName
+    configuration: TableConfiguration = TableConfiguration()
     insert_permissions: ByRole[Granted[InsertPermission]] = ()
     select_permissions: ByRole[Granted[SelectPermission]] = ()
     update_permissions: ByRole[Granted[UpdatePermission]] = ()

@@ -29,6 +29,7 @@ from devstack.standin.models.actions import Action, Relationship
 from devstack.standin.models.tables import TableName
 from devstack.standin.schema import sdl
 from devstack.standin.schema.fields import Field, Info, Resolver, read, table_fields, unless_failed
+from devstack.standin.schema.spelling import understand
 from devstack.standin.session import ADMIN
 from devstack.standin.webhooks.actions import call_action
 
@@ -58,7 +59,8 @@ def build_role_schema(role: str, catalog: Catalog, client: httpx2.AsyncClient) -
             roots[field.owner].append(field.signature)
         else:
             text += sdl.block("extend type", field.owner, [field.signature])
-    text += sdl.scalars(all_rights, metadata.signatures) + sdl.shared_types(all_rights)
+    text += sdl.scalars(all_rights, metadata.signatures)
+    text += sdl.shared_types(all_rights, catalog.convention)
     text += "".join(sdl.table_types(rights) for rights in all_rights)
     roots["query_root"] = roots["query_root"] or ["no_queries_available: String"]
     text += "".join(sdl.block("type", root, lines) for root, lines in roots.items())
@@ -73,6 +75,7 @@ def build_role_schema(role: str, catalog: Catalog, client: httpx2.AsyncClient) -
         owner = schema.type_map[field.owner]
         assert isinstance(owner, GraphQLObjectType)
         owner.fields[field.name].resolve = field.resolve
+    understand(schema, all_rights, catalog.convention)
     _pass_scalars_on(schema)
     return schema
 
@@ -145,7 +148,7 @@ def _relationship_field(owner: str, relationship: Relationship, rights: Rights) 
             return rows
         return rows[0] if rows else None
 
-    name = rights.table.graphql_name
+    name = rights.table.names.type()
     output = name if relationship.type == "object" else f"[{name}!]!"
     return Field(owner, relationship.name, f"{relationship.name}: {output}", related)
 

@@ -71,8 +71,12 @@ async def read(
 
 
 def _query_fields(rights: Rights) -> list[Field]:
-    table, name = rights.table, rights.table.graphql_name
-    arguments = f"(where: {name}_bool_exp, order_by: [{name}_order_by!], limit: Int, offset: Int)"
+    table, names = rights.table, rights.table.names
+    row, order = names.type(), names.type("order", "by")
+    arguments = (
+        f"(where: {names.type('bool', 'exp')}, {names.convention.spell('order_by')}: [{order}!],"
+        " limit: Int, offset: Int)"
+    )
 
     async def many(_source: Any, info: Info, where: Any = None, **rest: Any) -> list[Row]:
         if (rest.get("limit") or 0) < 0:
@@ -86,46 +90,47 @@ def _query_fields(rights: Rights) -> list[Field]:
         nodes = await many(source, info, where, **rest)
         return {"aggregate": {"count": len(nodes)}, "nodes": nodes}
 
-    fields = [Field("query_root", name, f"{name}{arguments}: [{name}!]!", many)]
+    fields = [_field("query_root", names.root("select"), f"{arguments}: [{row}!]!", many)]
     if rights.reads_by_key():
-        signature = f"{name}_by_pk({_key(rights)}): {name}"
-        fields.append(Field("query_root", f"{name}_by_pk", signature, one))
+        signature = f"({_key(rights)}): {row}"
+        fields.append(_field("query_root", names.root("select_by_pk"), signature, one))
     if rights.select and rights.select.allow_aggregations:
-        signature = f"{name}_aggregate{arguments}: {name}_aggregate!"
-        fields.append(Field("query_root", f"{name}_aggregate", signature, aggregate))
+        signature = f"{arguments}: {names.type('aggregate')}!"
+        fields.append(_field("query_root", names.root("select_aggregate"), signature, aggregate))
     return fields
 
 
 def _insert_fields(rights: Rights) -> list[Field]:
-    name = rights.table.graphql_name
-    conflict = f", on_conflict: {name}_on_conflict" if takes_conflicts(rights) else ""
+    names = rights.table.names
+    conflict, given = "", names.type("insert", "input")
+    if takes_conflicts(rights):
+        conflict = f", {names.convention.spell('on_conflict')}: {names.type('on', 'conflict')}"
 
     async def insert(
-        work: UnitOfWork, objects: Sequence[Row], on_conflict: Any, place: str
+        info: Info, objects: Sequence[Row], on_conflict: Any, argument: str
     ) -> list[Row]:
         if not objects:
             return []
-        statement = statements.insert(rights, objects, on_conflict, work.session)
-        return await _write(work, statement, f"$.selectionSet.{place}")
+        statement = statements.insert(rights, objects, on_conflict, info.context.session)
+        place = f"$.selectionSet.{info.field_name}.args.{argument}"
+        return await _write(info.context, statement, place)
 
     async def many(_source: Any, info: Info, objects: Any, on_conflict: Any = None) -> Row:
-        place = f"insert_{name}.args.objects"
-        return _response(await insert(info.context, objects, on_conflict, place))
+        return _response(await insert(info, objects, on_conflict, "objects"))
 
     async def one(_source: Any, info: Info, object: Row, on_conflict: Any = None) -> Row | None:
-        place = f"insert_{name}_one.args.object"
-        return _first(await insert(info.context, [object], on_conflict, place))
+        return _first(await insert(info, [object], on_conflict, "object"))
 
-    signature = f"(objects: [{name}_insert_input!]!{conflict}): {name}_mutation_response"
-    fields = [_mutation(f"insert_{name}", signature, many)]
+    signature = f"(objects: [{given}!]!{conflict}): {names.type('mutation', 'response')}"
+    fields = [_mutation(names.root("insert"), signature, many)]
     if rights.readable():
-        signature = f"(object: {name}_insert_input!{conflict}): {name}"
-        fields.append(_mutation(f"insert_{name}_one", signature, one))
+        signature = f"(object: {given}!{conflict}): {names.type()}"
+        fields.append(_mutation(names.root("insert_one"), signature, one))
     return fields
 
 
 def _update_fields(rights: Rights) -> list[Field]:
-    table, name = rights.table, rights.table.graphql_name
+    table, names = rights.table, rights.table.names
 
     async def update(work: UnitOfWork, where: Composable, changes: Any) -> list[Row]:
         return await _write(work, statements.update(rights, where, changes, work.session))
@@ -145,17 +150,18 @@ def _update_fields(rights: Rights) -> list[Field]:
     def changes_nothing(given: Row | None) -> bool:
         return not given and not (rights.update and rights.update.set)
 
-    changes = f"_set: {name}_set_input"
-    signature = f"(where: {name}_bool_exp!, {changes}): {name}_mutation_response"
-    fields = [_mutation(f"update_{name}", signature, many)]
+    changes, response = f"_set: {names.type('set', 'input')}", names.type("mutation", "response")
+    signature = f"(where: {names.type('bool', 'exp')}!, {changes}): {response}"
+    fields = [_mutation(names.root("update"), signature, many)]
     if rights.reads_by_key():
-        signature = f"(pk_columns: {name}_pk_columns_input!, {changes}): {name}"
-        fields.append(_mutation(f"update_{name}_by_pk", signature, one))
+        key = f"{names.convention.spell('pk_columns')}: {names.type('pk', 'columns', 'input')}!"
+        signature = f"({key}, {changes}): {names.type()}"
+        fields.append(_mutation(names.root("update_by_pk"), signature, one))
     return fields
 
 
 def _delete_fields(rights: Rights) -> list[Field]:
-    table, name = rights.table, rights.table.graphql_name
+    table, names = rights.table, rights.table.names
 
     async def delete(work: UnitOfWork, where: Composable) -> list[Row]:
         return await _write(work, statements.delete(rights, where, work.session))
@@ -166,10 +172,12 @@ def _delete_fields(rights: Rights) -> list[Field]:
     async def one(_source: Any, info: Info, **key: Any) -> Row | None:
         return _first(await delete(info.context, by_key(table, key)))
 
-    signature = f"(where: {name}_bool_exp!): {name}_mutation_response"
-    fields = [_mutation(f"delete_{name}", signature, many)]
+    response = names.type("mutation", "response")
+    signature = f"(where: {names.type('bool', 'exp')}!): {response}"
+    fields = [_mutation(names.root("delete"), signature, many)]
     if rights.reads_by_key():
-        fields.append(_mutation(f"delete_{name}_by_pk", f"({_key(rights)}): {name}", one))
+        signature = f"({_key(rights)}): {names.type()}"
+        fields.append(_mutation(names.root("delete_by_pk"), signature, one))
     return fields
 
 
@@ -185,8 +193,12 @@ def _negative(argument: str, info: Info) -> EngineError:
     return EngineError(message, "validation-failed", place)
 
 
+def _field(owner: str, name: str, signature: str, resolve: Resolver) -> Field:
+    return Field(owner, name, name + signature, resolve)
+
+
 def _mutation(name: str, signature: str, resolve: Resolver) -> Field:
-    return Field("mutation_root", name, name + signature, unless_failed(resolve))
+    return _field("mutation_root", name, signature, unless_failed(resolve))
 
 
 async def _write(work: UnitOfWork, statement: Composed, path: str = "$") -> list[Row]:
@@ -199,8 +211,11 @@ async def _write(work: UnitOfWork, statement: Composed, path: str = "$") -> list
 
 
 def _key(rights: Rights) -> str:
-    columns = rights.table.columns
-    return ", ".join(f"{name}: {columns[name].graphql_type}!" for name in rights.table.primary_key)
+    table = rights.table
+    return ", ".join(
+        f"{table.names.column(name)}: {table.columns[name].graphql_type}!"
+        for name in table.primary_key
+    )
 
 
 def _response(rows: Sequence[Row]) -> Row:

@@ -1,15 +1,16 @@
 """The types of one role's schema, as text. What its root fields do is in schema.py."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from graphql import NamedTypeNode, Node, Visitor, print_ast, visit
 
 from devstack.standin.database.conditions import COMPARISONS, LIST_COMPARISONS, TEXT_COMPARISONS
-from devstack.standin.database.introspect import Column
+from devstack.standin.database.introspect import Column, Table
 from devstack.standin.database.rights import Rights
 from devstack.standin.database.statements import ORDERS
 from devstack.standin.errors import MetadataRefused
 from devstack.standin.metadata.signatures import Signatures
+from devstack.standin.models.names import Convention
 
 _BUILT_IN = {"Int", "Float", "String", "Boolean", "ID"}
 # Those that an action may use although no table does.
@@ -27,44 +28,48 @@ def block(kind: str, name: str, lines: Iterable[str]) -> str:
 
 def table_types(rights: Rights) -> str:
     """Write the types of one table, as far as the role may see them."""
-    name, table = rights.table.graphql_name, rights.table
-    readable, columns = rights.readable(), table.columns
-    filters = [f"{connective}: [{name}_bool_exp!]" for connective in ("_and", "_or")]
-    filters += [f"_not: {name}_bool_exp", *_fields(readable, "_comparison_exp")]
-    key = [f"{column}: {columns[column].graphql_type}!" for column in table.primary_key]
-    response = ["affected_rows: Int!", *([f"returning: [{name}!]!"] if readable else [])]
+    table, names = rights.table, rights.table.names
+    spell, row, condition = names.convention.spell, names.type(), names.type("bool", "exp")
+    readable, key = rights.readable(), [table.columns[name] for name in table.primary_key]
+    compared = {
+        column.name: comparison_type(column.graphql_type, names.convention) for column in readable
+    }
+    filters = [f"{connective}: [{condition}!]" for connective in ("_and", "_or")]
+    filters += [f"_not: {condition}", *_fields(table, readable, lambda it: compared[it.name])]
+    order = names.convention.spell_type("order_by")
+    response = [f"{spell('affected_rows')}: Int!", *([f"returning: [{row}!]!"] if readable else [])]
     blocks = [
-        block("type", name, (f"{column.name}: {_output(column)}" for column in readable)),
-        block("input", f"{name}_bool_exp", filters),
-        block("input", f"{name}_order_by", (f"{column.name}: order_by" for column in readable)),
-        block("input", f"{name}_pk_columns_input", key),
-        block("input", f"{name}_insert_input", _fields(rights.insertable())),
-        block("input", f"{name}_set_input", _fields(rights.updatable())),
-        block("type", f"{name}_mutation_response", response),
+        block("type", row, _fields(table, readable, _output)),
+        block("input", condition, filters),
+        block("input", names.type("order", "by"), _fields(table, readable, lambda _: order)),
+        block(
+            "input",
+            names.type("pk", "columns", "input"),
+            _fields(table, key, lambda it: f"{it.graphql_type}!"),
+        ),
+        block("input", names.type("insert", "input"), _fields(table, rights.insertable(), _input)),
+        block("input", names.type("set", "input"), _fields(table, rights.updatable(), _input)),
+        block("type", names.type("mutation", "response"), response),
     ]
     if rights.select and rights.select.allow_aggregations:
+        counts = names.type("aggregate", "fields")
+        lines = [f"aggregate: {counts}", f"nodes: [{row}!]!"]
         blocks += [
-            block("type", f"{name}_aggregate_fields", ["count: Int!"]),
-            block(
-                "type",
-                f"{name}_aggregate",
-                [f"aggregate: {name}_aggregate_fields", f"nodes: [{name}!]!"],
-            ),
+            block("type", counts, ["count: Int!"]),
+            block("type", names.type("aggregate"), lines),
         ]
     if takes_conflicts(rights):
-        updatable = [column.name for column in rights.updatable()]
+        constraint, changed = names.type("constraint"), names.type("update", "column")
+        updatable = [names.column(column.name) or "" for column in rights.updatable()]
+        lines = [
+            f"constraint: {constraint}!",
+            f"{spell('update_columns')}: [{changed}!]! = []",
+            f"where: {condition}",
+        ]
         blocks += [
-            block("enum", f"{name}_constraint", table.constraints),
-            block("enum", f"{name}_update_column", updatable),
-            block(
-                "input",
-                f"{name}_on_conflict",
-                [
-                    f"constraint: {name}_constraint!",
-                    f"update_columns: [{name}_update_column!]! = []",
-                    f"where: {name}_bool_exp",
-                ],
-            ),
+            block("enum", constraint, table.constraints),
+            block("enum", changed, updatable),
+            block("input", names.type("on", "conflict"), lines),
         ]
     return "".join(blocks)
 
@@ -74,11 +79,17 @@ def takes_conflicts(rights: Rights) -> bool:
     return bool(rights.insertable() and rights.updatable() and rights.table.constraints)
 
 
-def shared_types(all_rights: Sequence[Rights]) -> str:
+def shared_types(all_rights: Sequence[Rights], convention: Convention) -> str:
     """Write what the tables' types have in common."""
     compared = {column.graphql_type for rights in all_rights for column in rights.readable()}
-    orders = block("enum", "order_by", ORDERS) if compared else ""
-    return orders + "".join(_comparison(scalar) for scalar in sorted(compared))
+    values = map(convention.constant, ORDERS)
+    orders = block("enum", convention.spell_type("order_by"), values) if compared else ""
+    return orders + "".join(_comparison(scalar, convention) for scalar in sorted(compared))
+
+
+def comparison_type(scalar: str, convention: Convention) -> str:
+    """Name the type that compares columns of a scalar."""
+    return convention.spell_type(f"{scalar}_comparison_exp")
 
 
 def scalars(all_rights: Sequence[Rights], signatures: Signatures) -> str:
@@ -107,15 +118,20 @@ def custom_types(signatures: Signatures) -> str:
     return "".join(print_ast(definition) + "\n" for definition in signatures.types.values())
 
 
-def _comparison(scalar: str) -> str:
+def _comparison(scalar: str, convention: Convention) -> str:
     operators = [*COMPARISONS, *(TEXT_COMPARISONS if scalar == "String" else ())]
     lines = [f"{operator}: {scalar}" for operator in operators]
     lines += [f"{operator}: [{scalar}!]" for operator in LIST_COMPARISONS]
-    return block("input", f"{scalar}_comparison_exp", [*lines, "_is_null: Boolean"])
+    lines.append(f"{convention.spell('_is_null')}: Boolean")
+    return block("input", comparison_type(scalar, convention), lines)
 
 
-def _fields(columns: Iterable[Column], suffix: str = "") -> list[str]:
-    return [f"{column.name}: {column.graphql_type}{suffix}" for column in columns]
+def _fields(table: Table, columns: Iterable[Column], type_of: Callable[[Column], str]) -> list[str]:
+    return [f"{table.names.column(column.name)}: {type_of(column)}" for column in columns]
+
+
+def _input(column: Column) -> str:
+    return column.graphql_type
 
 
 def _output(column: Column) -> str:
