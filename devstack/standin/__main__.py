@@ -87,7 +87,7 @@ async def _serve(
         stack.push_async_callback(deliverer.stop, settings.graceful_shutdown_s)
         app = create_app(
             settings.authentication,
-            Operations(live, pool, client),
+            Operations(live, pool, client, settings),
             MetadataApi(live, pool, environment),
             QueryApi(live, pool),
         )

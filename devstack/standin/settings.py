@@ -20,12 +20,14 @@ class Settings:
         stringify_numbers: large and exact numbers leave as strings.
         naming_conventions: the experimental feature is on; without it, no other convention than
             hasura-default is obeyed, whatever the metadata says.
+        allow_list: who is no admin may ask only what the allow list has.
         default_convention: of a source that has none of its own.
     """
 
     authentication: Authentication = field(repr=False)
     graceful_shutdown_s: int = 60
     stringify_numbers: bool = False
+    allow_list: bool = False
     naming_conventions: bool = False
     default_convention: str = _CONVENTIONS[0]
 
@@ -50,6 +52,7 @@ class Settings:
                 environment.get(f"{_PREFIX}GRACEFUL_SHUTDOWN_TIMEOUT", _GRACEFUL_SHUTDOWN_S)
             ),
             stringify_numbers=_flag(environment, "STRINGIFY_NUMERIC_TYPES"),
+            allow_list=_flag(environment, "ENABLE_ALLOWLIST"),
             naming_conventions="naming_convention" in _experimental(environment),
             default_convention=_convention(environment),
         )

@@ -24,11 +24,13 @@ from psycopg_pool import AsyncConnectionPool
 
 from devstack.standin.database.unit_of_work import UnitOfWork
 from devstack.standin.errors import EngineError
+from devstack.standin.execution.allow_list import AllowList
 from devstack.standin.execution.document import parsed, used_variables
 from devstack.standin.execution.translate import translated
 from devstack.standin.live import Live
 from devstack.standin.schema.build import build_role_schema
 from devstack.standin.session import Session
+from devstack.standin.settings import Settings
 
 _log = logging.getLogger(__name__)
 # What is not used is no mistake to graphql-engine.
@@ -40,8 +42,16 @@ _RULES = [
 class Operations:
     """Answers GraphQL requests of any role."""
 
-    def __init__(self, live: Live, pool: AsyncConnectionPool, client: httpx2.AsyncClient) -> None:
+    def __init__(
+        self,
+        live: Live,
+        pool: AsyncConnectionPool,
+        client: httpx2.AsyncClient,
+        settings: Settings,
+    ) -> None:
         self._live = live
+        self._has_allow_list = settings.allow_list
+        self._allow_list = AllowList(live.current.metadata)
         self._pool = pool
         self._client = client
         self._catalog = live.current.catalog
@@ -62,6 +72,8 @@ class Operations:
     async def _run(self, request: Any, session: Session, *, by_socket: bool) -> Any:
         query, variables, name = _parts(request)
         schema = self._schema(session.role)
+        if self._has_allow_list and not session.is_admin:
+            self._allow_list.check(parsed(query))
         document, operation = _checked(schema, query, name)
         if operation.operation is OperationType.SUBSCRIPTION and not by_socket:
             message = "subscriptions are not supported over HTTP, use websockets instead"
@@ -85,6 +97,7 @@ class Operations:
         """Give a role's schema, made once for all that is asked until the metadata changes."""
         if self._catalog is not self._live.current.catalog:
             self._catalog = self._live.current.catalog
+            self._allow_list = AllowList(self._live.current.metadata)
             self._schemas.clear()
         if role not in self._schemas:
             self._schemas[role] = build_role_schema(role, self._catalog, self._client)

@@ -27,11 +27,11 @@ def exported(source: Source, file: ActionsFile, signatures: Signatures) -> dict[
     """Put the object together."""
     return {
         "version": 3,
-        "sources": [_written(source)],
+        "sources": [written(source)],
         "actions": [_action(action, signatures) for action in file.actions],
         "custom_types": {
             kind: [
-                _written(named) | _parts(signatures.types[named.name])
+                written(named) | _parts(signatures.types[named.name])
                 for named in getattr(file.custom_types, kind)
             ]
             for kind in CUSTOM_TYPES
@@ -39,18 +39,19 @@ def exported(source: Source, file: ActionsFile, signatures: Signatures) -> dict[
     }
 
 
-def _written(model: BaseModel) -> dict[str, Any]:
+def written(model: BaseModel) -> dict[str, Any]:
+    """Give one object as it is written."""
     return model.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def _action(action: Action, signatures: Signatures) -> dict[str, Any]:
     signature = signatures.actions[action.name]
-    definition = _written(action.definition) | {
+    definition = written(action.definition) | {
         "type": _TYPES[signature.root],
         "arguments": [_typed(argument) for argument in signature.field.arguments or ()],
         "output_type": print_ast(signature.field.type),
     }
-    return _written(action) | {"definition": definition}
+    return written(action) | {"definition": definition}
 
 
 def _parts(definition: TypeDefinitionNode) -> dict[str, Any]:

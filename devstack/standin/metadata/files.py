@@ -28,6 +28,10 @@ class Files:
         """The files that were read."""
         return frozenset(self._by_place.values())
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is such a file."""
+        return (self._folder / name).is_file()
+
     def text(self, name: str) -> str:
         """Read a file.
 

@@ -35,7 +35,9 @@ def read_merged(content: Any, environment: Mapping[str, str]) -> Metadata:
             refusal = MetadataInconsistent
         raise refusal(line) from error
     (source,) = merged.sources.root
-    return Metadata(source, actions, _signatures(merged))
+    return Metadata(
+        source, actions, _signatures(merged), merged.query_collections, merged.allowlist
+    )
 
 
 def _without_signatures(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from devstack.standin.errors import MetadataRefused
-from devstack.standin.metadata.export import exported
+from devstack.standin.metadata.export import exported, written
 from devstack.standin.metadata.signatures import CUSTOM_TYPES, Signatures
 from devstack.standin.models.actions import ActionsFile, CustomName
+from devstack.standin.models.allow_list import AllowedCollection, QueryCollection
 from devstack.standin.models.sources import Source
 from devstack.standin.models.tables import EventTrigger, TableEntry, TableName
 
@@ -21,6 +22,8 @@ class Metadata:
     source: Source
     actions: ActionsFile
     signatures: Signatures
+    collections: tuple[QueryCollection, ...] = ()
+    allow_list: tuple[AllowedCollection, ...] = ()
     files: frozenset[Path] = frozenset()
 
     def __post_init__(self) -> None:
@@ -31,6 +34,11 @@ class Metadata:
         """
         for complaint in _complaints(self.source, self.actions, self.signatures):
             raise MetadataRefused(complaint)
+        known = {collection.name for collection in self.collections}
+        for allowed in self.allow_list:
+            if allowed.collection not in known:
+                message = f"allow_list.yaml: collection {allowed.collection!r} does not exist"
+                raise MetadataRefused(message)
 
     @property
     def database_url(self) -> str:
@@ -52,7 +60,9 @@ class Metadata:
 
     def exported(self) -> dict[str, Any]:
         """Give all of it as it is written."""
-        return exported(self.source, self.actions, self.signatures)
+        told = exported(self.source, self.actions, self.signatures)
+        lists = {"query_collections": self.collections, "allowlist": self.allow_list}
+        return told | {key: [written(it) for it in items] for key, items in lists.items() if items}
 
 
 def _complaints(source: Source, file: ActionsFile, signatures: Signatures) -> Iterator[str]:

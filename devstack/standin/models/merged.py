@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from devstack.standin.models.actions import ActionDefinition, ActionRole, CustomName, CustomObject
+from devstack.standin.models.allow_list import AllowList, Collections
 from devstack.standin.models.base import ByRole, GraphQLName, Many, Model, Named
 from devstack.standin.models.sources import DatabasesFile
 
@@ -84,3 +85,5 @@ class MergedMetadata(Model):
     sources: DatabasesFile
     actions: Named[MergedAction] = ()
     custom_types: MergedTypes = MergedTypes()
+    query_collections: Collections = ()
+    allowlist: AllowList = ()
