@@ -130,7 +130,7 @@ def _parts(request: Any) -> tuple[str, dict[str, Any], str | None]:
     if not isinstance(request, dict):
         raise EngineError("expected an object for the request", "parse-failed")
     if "query" not in request:
-        raise EngineError("the key 'query' was not present", "parse-failed")
+        raise EngineError('key "query" not found', "parse-failed")
     query, variables = request["query"], request.get("variables")
     name = request.get("operationName")
     if not isinstance(query, str):
