@@ -14,20 +14,22 @@ import psycopg
 import uvicorn
 from psycopg_pool import AsyncConnectionPool
 
-from devstack.standin.app import create_app
-from devstack.standin.catalog import prepare
 from devstack.standin.errors import MetadataRefused
-from devstack.standin.events import Deliverer
-from devstack.standin.folder import load_metadata
-from devstack.standin.metadata_api import MetadataApi
-from devstack.standin.operations import Operations
-from devstack.standin.outbound import open_client
-from devstack.standin.session import Authentication, read_jwt_secret
+from devstack.standin.execution.operations import Operations
+from devstack.standin.http.app import create_app
+from devstack.standin.http.metadata_api import MetadataApi
+from devstack.standin.http.query_api import QueryApi
+from devstack.standin.live import Live, prepare
+from devstack.standin.metadata.folder import load_metadata
+from devstack.standin.schema.build import build_role_schema
+from devstack.standin.session import ADMIN
+from devstack.standin.settings import Settings
+from devstack.standin.webhooks.events import Deliverer
+from devstack.standin.webhooks.outbound import open_client
 
 _log = logging.getLogger("devstack.standin")
 _POOL_SIZE = 20
 _POOL_TIMEOUT_S = 10.0
-_GRACEFUL_SHUTDOWN_S = 60
 
 
 def main() -> int:
@@ -59,21 +61,11 @@ async def _serve(
     port: int,
     environment: Mapping[str, str],
 ) -> None:
-    secret = environment.get("HASURA_GRAPHQL_ADMIN_SECRET")
-    if not secret:
-        raise MetadataRefused("environment variable 'HASURA_GRAPHQL_ADMIN_SECRET' is not set")
-    jwt_secret = environment.get("HASURA_GRAPHQL_JWT_SECRET")
-    authentication = Authentication(
-        secret,
-        environment.get("HASURA_GRAPHQL_UNAUTHORIZED_ROLE"),
-        read_jwt_secret(jwt_secret) if jwt_secret else None,
-    )
-    grace_s = int(environment.get("HASURA_GRAPHQL_GRACEFUL_SHUTDOWN_TIMEOUT", _GRACEFUL_SHUTDOWN_S))
+    settings = Settings.read(environment)
     metadata = load_metadata(metadata_folder, environment)
-    triggers = metadata.event_triggers
     async with AsyncExitStack() as stack:
         async with await psycopg.AsyncConnection.connect(metadata.database_url) as connection:
-            tables = await prepare(connection, metadata, migrations)
+            first = await prepare(connection, metadata, migrations, settings)
         pool = AsyncConnectionPool(
             metadata.database_url,
             min_size=2,
@@ -84,21 +76,31 @@ async def _serve(
         )
         await stack.enter_async_context(pool)
         client = await stack.enter_async_context(open_client())
-        operations = Operations(metadata, tables, pool, client)
-        deliverer = Deliverer(metadata.database_url, pool, client, triggers)
+        live = Live(first, pool, settings, lambda it: build_role_schema(ADMIN, it, client))
+        deliverer = Deliverer(
+            metadata.database_url,
+            pool,
+            client,
+            lambda: live.current.catalog.served.event_triggers,
+        )
         deliverer.start()
-        stack.push_async_callback(deliverer.stop, grace_s)
-        metadata_api = MetadataApi(pool, metadata.source.name, triggers, metadata.exported())
+        stack.push_async_callback(deliverer.stop, settings.graceful_shutdown_s)
+        app = create_app(
+            settings.authentication,
+            Operations(live, pool, client, settings),
+            MetadataApi(live, pool, environment),
+            QueryApi(live, pool),
+        )
         server = _Server(
             uvicorn.Config(
-                create_app(authentication, operations, metadata_api),
+                app,
                 host=host,
                 port=port,
                 lifespan="off",
                 ws="websockets-sansio",
                 log_config=None,
                 access_log=False,
-                timeout_graceful_shutdown=grace_s,
+                timeout_graceful_shutdown=settings.graceful_shutdown_s,
             )
         )
         for signal_number in (signal.SIGINT, signal.SIGTERM):
@@ -110,9 +112,9 @@ async def _serve(
             " %s tables, %s actions, %s event triggers",
             host,
             port,
-            len(tables),
+            len(first.catalog.tables),
             len(metadata.actions.actions),
-            len(triggers),
+            len(metadata.event_triggers),
         )
         await server.serve()
     _log.info("The stand-in has stopped")

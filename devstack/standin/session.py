@@ -17,6 +17,8 @@ _SECRET_NAMES = "/".join(f'"{name}"' for name in _SECRET_HEADERS)
 _CLAIMS = "https://hasura.io/jwt/claims"
 _ALLOWED_ROLES, _DEFAULT_ROLE = "x-hasura-allowed-roles", "x-hasura-default-role"
 _JWT_ALGORITHM = "HS256"
+_BACKEND_ONLY = "x-hasura-use-backend-only-permissions"
+_TRUE, _FALSE = ("true", "t", "yes", "y"), ("false", "f", "no", "n")
 
 
 @dataclass(frozen=True)
@@ -95,24 +97,49 @@ class Authentication:
         if given is None:
             return self._without_secret(headers)
         if not hmac.compare_digest(given.encode(), self.admin_secret.encode()):
-            raise EngineError(f"invalid {_SECRET_NAMES}", "access-denied")
-        variables = {
-            name: value
-            for name, value in headers.items()
-            if name.startswith(_PREFIX) and name not in _SECRET_HEADERS
-        }
-        return Session({"x-hasura-role": ADMIN} | variables)
+            raise EngineError(f"invalid {_SECRET_NAMES}", "access-denied", status=401)
+        try:
+            boolean(headers.get(_BACKEND_ONLY, "false"))
+        except ValueError as error:
+            raise EngineError(f"{_BACKEND_ONLY}: {error}", "bad-request") from error
+        return Session(_with_role(headers.get("x-hasura-role") or ADMIN, headers))
 
     def _without_secret(self, headers: Mapping[str, str]) -> Session:
         if self.jwt_key is not None and "authorization" in headers:
             claims = _verified(headers["authorization"], self.jwt_key)
             return _session_of(claims, headers.get("x-hasura-role"))
         if self.unauthorized_role is not None:
-            return Session({"x-hasura-role": self.unauthorized_role})
+            return Session(_with_role(self.unauthorized_role, headers))
         if self.jwt_key is not None:
             message = "Missing 'Authorization' or 'Cookie' header in JWT authentication mode"
             raise EngineError(message, "invalid-headers")
-        raise EngineError(f"{_SECRET_NAMES} required, but not found", "access-denied")
+        message = f"{_SECRET_NAMES} required, but not found"
+        raise EngineError(message, "access-denied", status=401)
+
+
+def _with_role(role: str, headers: Mapping[str, str]) -> dict[str, str]:
+    """Take the session variables from the headers; only the role is not the client's choice."""
+    variables = {
+        name: value
+        for name, value in headers.items()
+        if name.startswith(_PREFIX) and name not in _SECRET_HEADERS
+    }
+    return variables | {"x-hasura-role": role}
+
+
+def boolean(text: str) -> bool:
+    """Read a boolean as graphql-engine does, in a header or in the environment.
+
+    Raises:
+        ValueError: in its words.
+    """
+    if text.lower() in _TRUE + _FALSE:
+        return text.lower() in _TRUE
+    true, false = (json.dumps(words, separators=(",", ":")) for words in (_TRUE, _FALSE))
+    raise ValueError(
+        f" Not a valid boolean text. True values are {true} and  False values are {false}."
+        " All values are case insensitive"
+    )
 
 
 def _verified(authorization: str, key: str) -> dict[str, Any]:

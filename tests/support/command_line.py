@@ -53,7 +53,7 @@ class Shell:
             return self.end_of(process)
 
     def end_of(self, process: "subprocess.Popen[str]") -> Ended:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
         assert "Traceback" not in err, err
         return Ended(process.returncode, out, err)
 
@@ -75,7 +75,7 @@ class Shell:
     def stopped(self, command: str, number: signal.Signals, when: Callable[[], bool]) -> Ended:
         """Send a signal to a command as soon as something is so, and wait for its end."""
         with self.running(command) as process:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while not when():
                 assert process.poll() is None, self.end_of(process)
                 assert time.monotonic() < deadline

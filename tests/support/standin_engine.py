@@ -59,8 +59,20 @@ class Project:
                 target[last] = value
         path.write_text(yaml.safe_dump(content))
 
+    def add_table(self, name: str, sql: str, *, schema: str = "public", **entry: Any) -> None:
+        """Add a migration that makes the table, and the table to the metadata."""
+        folder = self.migrations / "default"
+        migration = folder / f"{1800000000000 + len(list(folder.iterdir()))}_{name}"
+        migration.mkdir()
+        (migration / "up.sql").write_text(sql)
+        file = f"{schema}_{name}.yaml"
+        table = {"table": {"schema": schema, "name": name}} | entry
+        (self.metadata / TABLES / file).write_text(yaml.safe_dump(table))
+        self.edit(f"{TABLES}/tables.yaml", append=f"!include {file}")
 
-IMAGES = "databases/default/tables/public_images.yaml"
+
+TABLES = "databases/default/tables"
+IMAGES = f"{TABLES}/public_images.yaml"
 
 
 def copy_project(folder: Path) -> Project:

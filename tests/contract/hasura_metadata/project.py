@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devstack.standin.errors import MetadataRefused
-from devstack.standin.files import Files
-from devstack.standin.folder import Metadata, load_metadata
-from devstack.standin.metadata import VersionFile
-from devstack.standin.signatures import CUSTOM_TYPES
+from devstack.standin.metadata.files import Files
+from devstack.standin.metadata.folder import load_metadata
+from devstack.standin.metadata.signatures import CUSTOM_TYPES
+from devstack.standin.metadata.whole import Metadata
+from devstack.standin.models.sources import VersionFile
 from tests.support.standin_engine import environment
 
 ROOT = Path(__file__).parents[3]

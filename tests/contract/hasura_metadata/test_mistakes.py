@@ -11,14 +11,17 @@ import httpx2
 import psycopg
 import pytest
 
-from devstack.standin.catalog import prepare
 from devstack.standin.errors import MetadataRefused
-from devstack.standin.schema import build_role_schema
-from devstack.standin.session import ADMIN
+from devstack.standin.live import prepare
+from devstack.standin.schema.build import build_role_schema
+from devstack.standin.session import ADMIN, Authentication
+from devstack.standin.settings import Settings
 from tests.contract.hasura_metadata.project import ROOT, broken_promises, read_project
 from tests.support.standin_engine import copy_project
 
 Refusal = Callable[[Path], Awaitable[str]]
+
+SETTINGS = Settings(Authentication("secret"))
 
 MIGRATION = "migrations/default/1700000000000_create_images"
 
@@ -68,8 +71,10 @@ async def refusal(empty_database: psycopg.AsyncConnection) -> AsyncIterator[Refu
         try:
             project = read_project(root)
             async with empty_database.transaction(force_rollback=True):
-                tables = await prepare(empty_database, project.metadata, project.migrations)
-            build_role_schema(ADMIN, project.metadata, tables, client)
+                snapshot = await prepare(
+                    empty_database, project.metadata, project.migrations, SETTINGS
+                )
+            build_role_schema(ADMIN, snapshot.catalog, client)
         except MetadataRefused as error:
             return str(error)
         return "; ".join(broken_promises(project))

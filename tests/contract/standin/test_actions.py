@@ -160,6 +160,11 @@ def test_an_answer_that_does_not_fit_is_an_error(
             "not a valid json response from webhook",
             {"path": "$", "code": "unexpected"},
         ),
+        (
+            answering_text('{"id": NaN, "key": "k"}', 200),
+            "not a valid json response from webhook",
+            {"path": "$", "code": "unexpected"},
+        ),
         (answering({"message": "no"}, 400), "no", {"path": "$", "code": "unexpected"}),
         (answering({"message": "no", "code": "c"}, 404), "no", {"path": "$", "code": "c"}),
         (
@@ -193,6 +198,7 @@ def test_an_answer_that_does_not_fit_is_an_error(
     ids=[
         "empty",
         "html",
+        "not a number",
         "4xx message",
         "4xx code",
         "4xx extensions",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from devstack.processes import clean_environment
-from devstack.standin.folder import load_metadata
+from devstack.standin.metadata.folder import load_metadata
 from tests.support.standin_engine import (
     IMAGES,
     REPOSITORY,

@@ -1,0 +1,1 @@
+"""One GraphQL request: read, checked, run, and answered."""

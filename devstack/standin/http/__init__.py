@@ -1,0 +1,1 @@
+"""The doors: the routes, the WebSocket and the metadata API."""

@@ -1,0 +1,1 @@
+"""Metadata read from a folder, and told again."""

@@ -1,0 +1,71 @@
+"""The database that is served, with its tables, and the version of the format."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, RootModel, Strict
+
+from devstack.standin.models.base import (
+    Count,
+    Many,
+    Model,
+    Positive,
+    Variable,
+    no_two,
+)
+from devstack.standin.models.tables import TableEntry
+
+
+class DatabaseUrl(Model):
+    """Where the source's address is found: in the environment only, as it holds a password."""
+
+    from_env: Variable
+
+
+class PoolSettings(Model):
+    """Hasura's pool of connections; the stand-in has its own."""
+
+    max_connections: Positive | None = None
+    idle_timeout: Count | None = None
+    retries: Count | None = None
+    connection_lifetime: Count | None = None
+
+
+class ConnectionInfo(Model):
+    """How to reach the source; only the address matters here."""
+
+    database_url: DatabaseUrl
+    isolation_level: Literal["read-committed"] = "read-committed"
+    use_prepared_statements: bool = False
+    pool_settings: PoolSettings = PoolSettings()
+
+
+class SourceConfiguration(Model):
+    """Wraps the connection, as Hasura writes it."""
+
+    connection_info: ConnectionInfo
+
+
+class SourceCustomization(Model):
+    """How names are made; graphql-engine has more, and the stand-in has not."""
+
+    naming_convention: Literal["hasura-default", "graphql-default"] | None = None
+
+
+class Source(Model):
+    """A database with its tracked tables."""
+
+    name: str
+    kind: Literal["postgres"]
+    configuration: SourceConfiguration
+    customization: SourceCustomization = SourceCustomization()
+    tables: Annotated[Many[TableEntry], no_two("table")]
+
+
+class DatabasesFile(RootModel[Annotated[tuple[Source], Strict(False)]]):
+    """What databases.yaml holds; the stand-in serves exactly one database."""
+
+
+class VersionFile(Model):
+    """What version.yaml holds; other versions have other files."""
+
+    version: int = Field(ge=3, le=3)

@@ -1,0 +1,1 @@
+"""What a role sees of the tables and actions, as a GraphQL schema."""

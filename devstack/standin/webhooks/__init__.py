@@ -1,0 +1,1 @@
+"""Calls to the webhooks of actions and event triggers."""
