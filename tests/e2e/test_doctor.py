@@ -86,7 +86,7 @@ def test_a_healthy_stack_is_found_healthy_and_left_as_it_was(
     assert (told.returncode, told.stderr) == (0, "")
     lines = told.stdout.splitlines()
     assert [line for line in lines if not line.startswith("ok    ")] == []
-    assert len(lines) == 17
+    assert len(lines) == 18
     assert database.sql("SELECT * FROM images ORDER BY id") == rows
     assert keys_of(stack) == keys
     for secret in (stack.admin_secret, stack.webhook_secret, stack.s3.secret_key):
@@ -208,7 +208,7 @@ def test_a_role_that_may_too_much_and_a_short_timeout_are_told(
         "event trigger",
         "action leads here",
     }
-    assert "images.owner_id, payroll, payroll_by_pk" in failures["role does no more"]
+    assert "owner_id of images_set_input, payroll, payroll_by_pk" in failures["role does no more"]
     assert "timeout_sec of the event trigger is 60 s" in failures["event trigger"]
     assert "Hasura sends another secret" in failures["action leads here"]
 
