@@ -8,7 +8,9 @@ from devstack.standin.errors import MetadataRefused
 from devstack.standin.metadata import TableName
 
 _GRAPHQL_TYPES = {
+    "int2": "smallint",
     "int4": "Int",
+    "int8": "bigint",
     "float4": "Float",
     "bool": "Boolean",
     "text": "String",

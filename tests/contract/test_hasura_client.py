@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from tests.support.photos_table import write_documents
 from webhook.domain import ImageRow, RemovalResult, RowState
 from webhook.errors import (
     InvalidPayload,
@@ -147,6 +149,18 @@ async def test_an_answer_that_does_not_tell_of_this_row_is_no_success(
     peer.says({"data": {"written": written}})
     with pytest.raises(WritebackUnavailable):
         await client.record_done(ROW, RESULT)
+
+
+@pytest.mark.parametrize("row", [{}, {"id": "13"}, [], [{"id": "12"}], False, 7], ids=str)
+async def test_an_answer_by_key_that_does_not_tell_of_this_row_is_no_success(
+    peer: Peer, tmp_path: Path, row: Any
+) -> None:
+    documents = load_documents(write_documents(tmp_path))
+    peer.says({"data": {"row": row}})
+    async with open_hasura(peer.url, SecretStr("admin-secret"), documents) as client:
+        with pytest.raises(WritebackUnavailable):
+            await client.record_done(ROW, RESULT)
+    assert peer.asked[0][1]["variables"] == {"id": "12", "key": "img/12/trans.png"}
 
 
 async def test_a_row_is_looked_at_as_the_narrow_role(peer: Peer, client: HasuraClient) -> None:
