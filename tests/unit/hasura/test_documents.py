@@ -58,7 +58,7 @@ def test_the_documents_of_the_repository_are_good() -> None:
         ("find_row", "id\n", "photo_id\n", "4: `photo_id` is unknown; known: id, lock_version, c"),
         ("find_row", "    id\n", "", "3: selects no `id` in row: write `id: your_key_column`"),
         ("find_row", "row: ", "", "3: `images_by_pk` must have another alias: `row: images_by_pk`"),
-        ("find_row", "  row", "  b: a\n  row", "4: `row` is too much: there must be one root fiel"),
+        ("find_row", "  row", "  b: a\n  row", "4: `row` is too much: there must be one"),
         ("find_row", "(id: $id)", "(id: 1)", "2: Variable '$id' is never used in operation 'Find"),
         ("find_row", "$id)", "$key)", "3: Variable '$key' is not defined by operation 'FindRow'."),
         ("find_row", "    id\n", "    ...parts\n", "4: Unknown fragment 'parts'."),

@@ -30,6 +30,13 @@ def _lacks(documents: Documents) -> Iterator[str]:
             f"{' and '.join(unconditional)}: without $lock_version an older job may write the row "
             "after a newer one"
         )
+    for it in documents.mutations:
+        is_raised = "next_lock_version" in it.types or "_inc" in it.columns
+        if "lock_version" in it.types and not is_raised:
+            yield (
+                f"{it.name}: each write must raise lock_version: by $next_lock_version, by _inc, "
+                "or by a trigger in the database"
+            )
     if "created_at" not in documents.find_row.selected:
         yield "find_row: without created_at a missing upload is awaited from the event's time"
     if documents.record_failure is None:

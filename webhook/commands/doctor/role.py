@@ -16,6 +16,7 @@ from webhook.hasura.client import ROLE
 from webhook.hasura.documents import Documents, Operation
 from webhook.hasura.values import values_of_failure, values_of_result, values_of_row
 
+# Ids that are numbers count up from 0 or 1, so one that nobody has is negative.
 _BITS = {"smallint": 15, "Int": 31, "bigint": 63, "numeric": 63}
 _WHAT_THE_ROLE_SEES = """{
   __schema {
