@@ -29,10 +29,13 @@ from bench.simulated_service import NETWORK_PX, SleepingNetwork, simulated_model
 from devstack.stack import Stack
 from tests.support.bodies import event_body
 from webhook.domain import RemovalResult, RowState
-from webhook.hasura.client import DOCUMENTS, ROLE, changes_of_result, writing
+from webhook.hasura.client import ROLE
+from webhook.hasura.documents import load_documents
 from webhook.hasura.protocol import SECRET_HEADER
+from webhook.hasura.values import values_of_result, values_of_row
 from webhook.http.app import EVENT_PATH
 from webhook.segmentation.segmenter import IMAGE_MEAN, IMAGE_STD, predict
+from webhook.settings import DOCUMENTS
 
 IN_FLIGHT = 32
 MEGAPIXELS = 2
@@ -230,17 +233,16 @@ def measure_engine_ms(stack: Stack, image_ids: Sequence[str]) -> float:
         "x-hasura-role": ROLE,
         "content-type": "application/json",
     }
-    query = (DOCUMENTS / "record_removal.graphql").read_text()
+    operation = load_documents(DOCUMENTS).record_removal
     seconds = []
     for image_id in image_ids:
         result = RemovalResult(image_id, f"img/{image_id}/trans.png", load.DEFAULT_MODEL, 1, 1, 0.5)
         # One delivery has written each row before.
-        variables = writing(RowState(image_id, 1), changes_of_result(result))
+        values = {**values_of_row(RowState(image_id, 1)), **values_of_result(result)}
+        body = json.dumps(operation.request(values).payload)
         time.sleep(IDLE_PAUSE_S)
         started = time.perf_counter()
-        connection.request(
-            "POST", "/v1/graphql", json.dumps({"query": query, "variables": variables}), headers
-        )
+        connection.request("POST", "/v1/graphql", body, headers)
         answer = connection.getresponse().read()
         seconds.append(time.perf_counter() - started)
         if "errors" in json.loads(answer):

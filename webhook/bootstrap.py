@@ -13,6 +13,7 @@ from webhook.cutting import Cutter, Sources
 from webhook.decoders.pool import open_decoders
 from webhook.domain import RemovalResult
 from webhook.hasura.client import HasuraClient, NoHasura, open_hasura
+from webhook.hasura.documents import load_documents
 from webhook.hasura.replies import Patience
 from webhook.jobs import Jobs
 from webhook.models import EMBEDDED
@@ -80,9 +81,9 @@ async def open_service(settings: JobSettings, load: Loader = load_models) -> Asy
         ConfigurationError, WeightsInvalid, StorageRejected: the service can't run like this.
     """
     # Before the models, which take longer to load than a mistake to show.
-    store = open_store(settings)
+    store, opening = open_store(settings), _rows_or_none(settings)
     async with (
-        _rows_or_none(settings) as rows,
+        opening as rows,
         open_service_on(store, rows, settings, load) as service,
     ):
         yield service
@@ -103,8 +104,13 @@ def open_store(settings: JobSettings) -> S3Storage:
 
 
 def open_rows(settings: RowSettings) -> AbstractAsyncContextManager[HasuraClient]:
-    """Keep a session with Hasura open; nothing is sent until the first call."""
-    return open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret)
+    """Keep a session with Hasura open, to list rows too; nothing is sent until the first call.
+
+    Raises:
+        ConfigurationError: a document is missing or wrong.
+    """
+    documents = load_documents(settings.graphql_documents, with_list=True)
+    return open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret, documents)
 
 
 @asynccontextmanager
@@ -154,7 +160,8 @@ async def open_service_on(
 def _rows_or_none(settings: JobSettings) -> AbstractAsyncContextManager[Rows]:
     if settings.hasura_graphql_admin_secret is None:
         return nullcontext(NoHasura())
-    return open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret)
+    documents = load_documents(settings.graphql_documents)
+    return open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret, documents)
 
 
 def patience_of(settings: Settings) -> Patience:

@@ -91,12 +91,13 @@ class RowState:
 
     Attributes:
         image_id: As the database writes it.
-        lock_version: Raised by each write; whoever writes says which one they have seen.
+        lock_version: Raised by each write; whoever writes says which one they have seen. None if
+            the table has none.
         created_at: When it was inserted; None if that is not told.
     """
 
     image_id: str
-    lock_version: int
+    lock_version: int | None
     created_at: datetime | None = None
 
 

@@ -36,7 +36,7 @@ class Table(Protocol):
     async def list_rows(
         self, *, after: str | None, created_before: datetime, status: str | None, limit: int
     ) -> list[ImageRow]:
-        """Return one page, in the order of the ids."""
+        """Return one page, in the order of the ids; rows of another status may be among them."""
 
 
 class Objects(Protocol):
@@ -109,8 +109,10 @@ class Inventory:
             status=self.status,
             limit=PAGE_ROWS,
         )
+        next_after = rows[-1].image_id if len(rows) == PAGE_ROWS else None
+        rows = [row for row in rows if self.status in (None, row.status)]
         outstanding = await self._compare([row for row in rows if _can_be_a_key(row.image_id)])
-        return Page(len(rows), outstanding, rows[-1].image_id if len(rows) == PAGE_ROWS else None)
+        return Page(len(rows), outstanding, next_after)
 
     async def _compare(self, rows: Sequence[ImageRow]) -> list[OutstandingRow]:
         done = [row.image_id for row in rows if row.status == "done"]

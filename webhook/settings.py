@@ -1,6 +1,7 @@
 """The only reader of the environment: frozen settings, all mistakes reported together."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -16,6 +17,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from webhook.errors import ConfigurationError
 from webhook.models import LOCAL, MODELS, PatchOrder
+
+DOCUMENTS = Path(__file__).parents[1] / "graphql"
+"""The documents for the table of migrations/."""
 
 _MIN_SECRET_LENGTH = 16
 _PRINTABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
@@ -35,6 +39,11 @@ class JobSettings(BaseSettings):
 
     hasura_graphql_endpoint: HttpUrl | None = None
     hasura_graphql_admin_secret: SecretStr | None = Field(default=None, validate_default=True)
+    graphql_documents: DirectoryPath = Field(
+        default=DOCUMENTS,
+        description="Folder of the GraphQL documents; yours, for "
+        "[a table of your own](docs/own-table.md)",
+    )
     s3_bucket: str = Field(pattern=_S3_BUCKET, description="Bucket of the sources and the cut-outs")
     source_prefix: str = Field(default="ogs/", description="Where the source images lie")
     target_prefix: str = Field(default="img/", description="Where the cut-outs go")

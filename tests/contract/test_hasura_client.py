@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from tests.support.photos_table import write_documents
 from webhook.domain import ImageRow, RemovalResult, RowState
 from webhook.errors import (
     InvalidPayload,
@@ -28,6 +30,8 @@ from webhook.errors import (
     WritebackUnavailable,
 )
 from webhook.hasura.client import ROLE, HasuraClient, open_hasura
+from webhook.hasura.documents import load_documents
+from webhook.settings import DOCUMENTS
 
 CREATED_AT = "2026-01-02T03:04:05+00:00"
 ROW = RowState("12", 7, datetime.fromisoformat(CREATED_AT))
@@ -81,7 +85,9 @@ def peer(running_peer: Peer) -> Peer:
 
 @pytest.fixture
 async def client(peer: Peer) -> AsyncIterator[HasuraClient]:
-    async with open_hasura(peer.url, SecretStr("admin-secret")) as client:
+    async with open_hasura(
+        peer.url, SecretStr("admin-secret"), load_documents(DOCUMENTS)
+    ) as client:
         yield client
 
 
@@ -90,30 +96,30 @@ async def test_a_result_is_written_as_the_narrow_role(peer: Peer, client: Hasura
     await client.record_done(ROW, RESULT)
     headers, body = peer.asked[0]
     assert (headers["x-hasura-admin-secret"], headers["x-hasura-role"]) == ("admin-secret", ROLE)
-    changes = body["variables"]["changes"]
-    assert (body["variables"]["id"], body["variables"]["lock_version"]) == ("12", 7)
-    assert changes.pop("processed_at")
-    assert changes == {
-        "lock_version": 8,
+    assert body["variables"].pop("processed_at")
+    assert body["variables"] == {
+        "id": "12",
+        "lock_version": 7,
+        "next_lock_version": 8,
         "status": "done",
-        "transparent_key": "img/12/trans.png",
-        "cutout_etag": "e1",
+        "key": "img/12/trans.png",
+        "etag": "e1",
         "width": 640,
         "height": 480,
         "coverage": 0.25,
         "model": "embedded",
-        "error_code": None,
-        "error_message": None,
     }
 
 
 async def test_a_failure_is_written_with_code_and_message(peer: Peer, client: HasuraClient) -> None:
     peer.says(WRITTEN)
     await client.record_failed(ROW, UnsupportedImage("no image"))
-    changes = peer.asked[0][1]["variables"]["changes"]
-    assert changes.pop("processed_at")
-    assert changes == {
-        "lock_version": 8,
+    variables = peer.asked[0][1]["variables"]
+    assert variables.pop("processed_at")
+    assert variables == {
+        "id": "12",
+        "lock_version": 7,
+        "next_lock_version": 8,
         "status": "failed",
         "error_code": "unsupported-image",
         "error_message": "no image",
@@ -143,6 +149,18 @@ async def test_an_answer_that_does_not_tell_of_this_row_is_no_success(
     peer.says({"data": {"written": written}})
     with pytest.raises(WritebackUnavailable):
         await client.record_done(ROW, RESULT)
+
+
+@pytest.mark.parametrize("row", [{}, {"id": "13"}, [], [{"id": "12"}], False, 7], ids=str)
+async def test_an_answer_by_key_that_does_not_tell_of_this_row_is_no_success(
+    peer: Peer, tmp_path: Path, row: Any
+) -> None:
+    documents = load_documents(write_documents(tmp_path))
+    peer.says({"data": {"row": row}})
+    async with open_hasura(peer.url, SecretStr("admin-secret"), documents) as client:
+        with pytest.raises(WritebackUnavailable):
+            await client.record_done(ROW, RESULT)
+    assert peer.asked[0][1]["variables"] == {"id": "12", "key": "img/12/trans.png"}
 
 
 async def test_a_row_is_looked_at_as_the_narrow_role(peer: Peer, client: HasuraClient) -> None:
@@ -233,7 +251,8 @@ async def test_answers_that_are_no_graphql(
 async def test_an_engine_that_is_down_is_an_outage() -> None:
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
-    async with open_hasura(f"http://127.0.0.1:{port}/v1/graphql", SecretStr("x")) as client:
+    url, documents = f"http://127.0.0.1:{port}/v1/graphql", load_documents(DOCUMENTS)
+    async with open_hasura(url, SecretStr("x"), documents) as client:
         with pytest.raises(WritebackUnavailable):
             await client.record_done(ROW, RESULT)
 
@@ -359,13 +378,17 @@ async def test_rows_are_listed_page_by_page_as_the_services_own_role(
     headers, body = peer.asked[0]
     assert headers["x-hasura-role"] == ROLE
     assert body["variables"] == {
-        "where": {
-            "created_at": {"_lt": "2026-01-02T03:04:05+00:00"},
-            "id": {"_gt": "12"},
-            "status": {"_eq": "failed"},
-        },
+        "after": "12",
+        "created_before": "2026-01-02T03:04:05+00:00",
+        "statuses": ["failed"],
         "limit": 2,
     }
+
+
+async def test_the_first_page_is_where_the_document_says(client: HasuraClient, peer: Peer) -> None:
+    peer.says({"data": {"rows": []}})
+    await client.list_rows(after=None, created_before=datetime.now(UTC), status=None, limit=2)
+    assert peer.asked[0][1]["variables"].keys() == {"created_before", "limit"}
 
 
 @pytest.mark.parametrize("data", [{}, {"rows": None}, {"rows": [None]}, {"rows": [{}]}])

@@ -33,9 +33,11 @@ from webhook.errors import (
     UnsupportedImage,
 )
 from webhook.hasura.client import HasuraClient, open_hasura
+from webhook.hasura.documents import load_documents
 from webhook.segmentation.device import Device
 from webhook.segmentation.segmenter import TorchSegmenter
 from webhook.segmentation.weights import LoadedModel
+from webhook.settings import DOCUMENTS
 
 MAX_SOURCE_BYTES = 1000
 KEY = "img/1/trans.png"
@@ -238,7 +240,7 @@ async def table(request: pytest.FixtureRequest) -> AsyncIterator[Table]:
 @asynccontextmanager
 async def client_of(engine: Engine) -> AsyncIterator[HasuraClient]:
     url = f"{engine.client.base_url}/v1/graphql"
-    async with open_hasura(url, SecretStr(ADMIN_SECRET)) as client:
+    async with open_hasura(url, SecretStr(ADMIN_SECRET), load_documents(DOCUMENTS)) as client:
         yield client
 
 

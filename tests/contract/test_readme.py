@@ -43,6 +43,8 @@ def settings_of_the_code() -> list[list[str]]:
             default = "required"
         if isinstance(field.default, tuple):
             default = f"`{','.join(field.default)}`"
+        if isinstance(field.default, Path):
+            default = f"`{field.default.relative_to(ROOT)}`"
         rows.append([f"`{name.upper()}`", default, field.description or ""])
     return rows
 

@@ -23,6 +23,7 @@ from devstack.stack import Stack
 from tests.support import standin_engine as standin
 from tests.support.aws_policy import make_user, policy
 from tests.support.people import Database, User
+from tests.support.photos_table import add_photos, write_documents
 from tests.support.serving import serving
 from webhook.commands.cli import main
 
@@ -86,7 +87,7 @@ def test_a_healthy_stack_is_found_healthy_and_left_as_it_was(
     assert (told.returncode, told.stderr) == (0, "")
     lines = told.stdout.splitlines()
     assert [line for line in lines if not line.startswith("ok    ")] == []
-    assert len(lines) == 17
+    assert len(lines) == 18
     assert database.sql("SELECT * FROM images ORDER BY id") == rows
     assert keys_of(stack) == keys
     for secret in (stack.admin_secret, stack.webhook_secret, stack.s3.secret_key):
@@ -208,7 +209,7 @@ def test_a_role_that_may_too_much_and_a_short_timeout_are_told(
         "event trigger",
         "action leads here",
     }
-    assert "images.owner_id, payroll, payroll_by_pk" in failures["role does no more"]
+    assert "owner_id of images_set_input, payroll, payroll_by_pk" in failures["role does no more"]
     assert "timeout_sec of the event trigger is 60 s" in failures["event trigger"]
     assert "Hasura sends another secret" in failures["action leads here"]
 
@@ -250,6 +251,54 @@ def test_a_way_that_does_not_lead_here_is_told(doctor: Doctor, engine: StartEngi
     assert "WEBHOOK_BASE_URL" in doctor.failures(**settings)["action leads here"]
     status, says = doctor.findings(**settings, PORT=str(nowhere))["action leads here"]
     assert (status, says) == ("skip", "the service does not run here: start it, and ask again")
+
+
+def test_a_table_that_lacks_columns_is_weaker_and_no_failure(
+    doctor: Doctor, engine: StartEngine, tmp_path: Path, stack: Stack
+) -> None:
+    def only_photos(project: standin.Project) -> None:
+        add_photos(project)
+        project.edit(standin.IMAGES, select_permissions__0=None, update_permissions=None)
+
+    folder = write_documents(tmp_path / "documents")
+    settings = engine(only_photos) | {"HASURA_GRAPHQL_ADMIN_SECRET": standin.ADMIN_SECRET}
+    told = run_doctor({**stack.settings, **settings, "GRAPHQL_DOCUMENTS": str(folder)})
+    lines = told.stdout.splitlines()
+    weak = [line.split("documents", 1)[1].split()[0] for line in lines if line[:4] == "weak"]
+    assert weak == [
+        "record_removal:",
+        "find_row:",
+        "record_failure",
+        "list_images,",
+        "list_images:",
+        "list_images:",
+    ]
+    assert [line.split("  ")[1] for line in lines if line[:4] == "fail"] == [
+        "admin secret",  # that of the stand-in's tests
+        "action leads here",
+    ]
+    assert any("may run find_image, find_row, list_images" in line for line in lines)
+
+
+def test_a_document_that_the_role_may_not_run_is_told(
+    doctor: Doctor, engine: StartEngine, tmp_path: Path
+) -> None:
+    folder = write_documents(tmp_path / "documents")
+    failures = doctor.failures(**engine(), GRAPHQL_DOCUMENTS=str(folder))
+    assert "must be able to run find_image" in failures["role reads"]
+    assert "must be able to run record_removal" in failures["role writes"]
+    assert "images, images_by_pk" in failures["role does no more"]
+
+
+def test_each_mistake_of_the_documents_is_a_line(doctor: Doctor, tmp_path: Path) -> None:
+    folder = write_documents(tmp_path / "documents")
+    (folder / "find_image.graphql").unlink()
+    (folder / "find_row.graphql").write_text("query {")
+    told = doctor.findings(GRAPHQL_DOCUMENTS=str(folder))
+    assert told["documents"][0] == "fail"
+    assert told["documents"][1].startswith(f"{folder}/find_row.graphql:1: Syntax Error")
+    assert told["role"] == ("skip", "needs documents")
+    assert told["action leads here"][0] == "ok"
 
 
 # --- S3, and time --------------------------------------------------------------------------------

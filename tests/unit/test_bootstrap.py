@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,12 +9,13 @@ from anyio import fail_after
 
 from tests.support.fakes import FakeNetwork, FakeRows, FakeStore
 from tests.support.house import cutter_of
-from webhook.bootstrap import open_service_on
+from webhook.bootstrap import open_rows, open_service, open_service_on
 from webhook.domain import ModelIdentity
+from webhook.errors import ConfigurationError
 from webhook.pipeline import Service
 from webhook.segmentation.device import Device
 from webhook.segmentation.weights import LoadedModel
-from webhook.settings import load_job_settings
+from webhook.settings import load_job_settings, load_row_settings
 
 MAX_SOURCE_BYTES = 1000
 
@@ -57,3 +59,24 @@ async def test_eight_of_the_largest_sources_fit_into_the_budget_together(service
         await asyncio.sleep(0)
         assert not one_more.done()
     await one_more
+
+
+async def test_documents_that_are_wrong_are_told_before_any_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("S3_BUCKET", "images")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("HASURA_GRAPHQL_ENDPOINT", "http://hasura:8080")
+    monkeypatch.setenv("HASURA_GRAPHQL_ADMIN_SECRET", "admin-secret")
+    monkeypatch.setenv("GRAPHQL_DOCUMENTS", str(tmp_path))
+
+    def never_loaded(_: object) -> dict[str, LoadedModel]:
+        raise AssertionError("a model was loaded")
+
+    with pytest.raises(ConfigurationError, match=r"find_row\.graphql: is missing"):
+        async with open_service(load_job_settings(), never_loaded):
+            pass
+    with pytest.raises(ConfigurationError, match=r"list_images\.graphql: is missing"):
+        open_rows(load_row_settings())

@@ -16,6 +16,15 @@ def test_only_the_settings_read_the_environment_of_the_service() -> None:
         assert not re.search(r"environ(\b(?!\.setdefault)|b)|getenv", code), path
 
 
+def test_only_the_documents_know_what_hasura_makes_of_a_table() -> None:
+    """Its root fields and types, and its columns but for those that are named like our own."""
+    for path in PACKAGE.rglob("*.py"):
+        assert not re.search(
+            r"_by_pk\b|_set_input|_bool_exp|\b(insert|update|delete)_images|transparent_key",
+            path.read_text("utf-8"),
+        ), path
+
+
 def imports_of_tests(code: str) -> Iterator[str]:
     """Give the names of a test module, a conftest or anything in them that some code imports."""
     for node in ast.walk(ast.parse(code)):

@@ -1,13 +1,12 @@
-"""What we ask of Hasura: write results back, look a row up, list rows; by graphql/*.graphql."""
+"""What the service asks of Hasura, by its documents: look a row up, write results, list rows."""
 
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
-from gql import Client, GraphQLRequest, gql
+from gql import Client
 from gql.client import AsyncClientSession, ReconnectingAsyncClientSession
 from gql.transport.exceptions import (
     TransportConnectionFailed,
@@ -27,15 +26,21 @@ from webhook.errors import (
     WritebackRejected,
     WritebackUnavailable,
 )
+from webhook.hasura.documents import Documents, Operation
+from webhook.hasura.values import (
+    read_listed,
+    read_state,
+    values_of_failure,
+    values_of_result,
+    values_of_row,
+)
 from webhook.telemetry import log
 from webhook.tracing import outgoing_headers, span
 
 ROLE = "background_remover"
-DOCUMENTS = Path(__file__).parents[2] / "graphql"
-
+_AS_THE_SERVICE = {"x-hasura-role": ROLE}
 TIMEOUT_S = 8.0
 
-_MISSING = object()
 _NO_GRAPHQL = "GraphQL answered with something else than GraphQL."
 _SESSION_VARIABLE = re.compile(r"x-hasura-[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, a token
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
@@ -63,12 +68,11 @@ _MAX_SESSION_BYTES = 32 * 1024  # Hasura's server takes heads of 50 kB, other pr
 class HasuraClient:
     """Queries and mutations over one kept-alive session; safe for concurrent calls."""
 
-    def __init__(self, session: AsyncClientSession | ReconnectingAsyncClientSession) -> None:
+    def __init__(
+        self, session: AsyncClientSession | ReconnectingAsyncClientSession, documents: Documents
+    ) -> None:
         self._session = session
-        self._find_image = _document("find_image")
-        self._find_row = _document("find_row")
-        self._list_images = _document("list_images")
-        self._record_removal = _document("record_removal")
+        self._documents = documents
 
     async def find_visible(self, image_id: str, session_variables: Mapping[str, str]) -> str:
         """Return the row's id, as the database writes it, if the caller may see the row.
@@ -80,7 +84,7 @@ class HasuraClient:
         """
         headers = _as_headers(session_variables)
         try:
-            data = await self._execute("FindImage", self._find_image, {"id": image_id}, headers)
+            data = await self._execute(self._documents.find_image, {"id": image_id}, headers)
         except _EngineRefused as exc:
             if exc.engine_code == "access-denied":
                 raise
@@ -99,29 +103,24 @@ class HasuraClient:
 
         Args:
             after: The last id of the page before; None for the first page.
-            created_before: Younger rows are left out.
-            status: Only rows with this one.
+            created_before: Younger rows are left out, where the document can tell them.
+            status: Only rows with this one are wanted; others are left out where the document can
+                tell them.
             limit: How many rows make a page; fewer are the last one.
 
         Raises:
             WritebackUnavailable, WritebackRejected: the engine could not be asked.
         """
-        where: dict[str, Any] = {"created_at": {"_lt": created_before.isoformat()}}
+        operation = self._documents.list_images
+        assert operation is not None  # who lists rows has asked for it
+        values: dict[str, Any] = {"created_before": created_before.isoformat(), "limit": limit}
         if after is not None:
-            where["id"] = {"_gt": after}
+            values["after"] = after
         if status is not None:
-            where["status"] = {"_eq": status}
-        variables = {"where": where, "limit": limit}
-        data = await self._execute(
-            "ListImages", self._list_images, variables, {"x-hasura-role": ROLE}
-        )
-        try:
-            return [
-                ImageRow(str(row["id"]), str(row["status"]), row.get("cutout_etag"))
-                for row in data["rows"]
-            ]
-        except (AttributeError, KeyError, TypeError) as exc:
-            raise WritebackUnavailable(_NO_GRAPHQL) from exc
+            values["statuses"] = [status]
+        data = await self._execute(operation, values, _AS_THE_SERVICE)
+        with _shaped_as_asked():
+            return [read_listed(row) for row in operation.rows_of(data)]
 
     async def look(self, image_id: str) -> RowState:
         """Return what is to be known of a row before the work on it.
@@ -130,23 +129,19 @@ class HasuraClient:
             RowNotFound: it is gone, or was never there.
             WritebackUnavailable, WritebackRejected: the engine could not be asked.
         """
+        operation = self._documents.find_row
         try:
-            data = await self._execute(
-                "FindRow", self._find_row, {"id": image_id}, {"x-hasura-role": ROLE}
-            )
+            data = await self._execute(operation, {"id": image_id}, _AS_THE_SERVICE)
         except _EngineRefused as exc:
             if exc.engine_code != "data-exception" or image_id not in exc.engine_message:
                 raise
             data = {"row": None}  # no id of this table's type, so no row has it
-        row = data.get("row", _MISSING)
-        if row is None:
-            raise RowNotFound("The row of this image is gone, or this service may not see it.")
-        try:
-            return RowState(
-                str(row["id"]), int(row["lock_version"]), datetime.fromisoformat(row["created_at"])
-            )
-        except (LookupError, TypeError, ValueError) as exc:
-            raise WritebackUnavailable(_NO_GRAPHQL) from exc
+        with _shaped_as_asked():
+            rows = operation.rows_of(data)
+            if not rows:
+                raise RowNotFound("The row of this image is gone, or this service may not see it.")
+            (row,) = rows
+            return read_state(row, operation.selected)
 
     async def record_done(self, row: RowState, result: RemovalResult) -> None:
         """Write a result to its row and clear an earlier failure.
@@ -155,35 +150,27 @@ class HasuraClient:
             Superseded: the row has changed, or is gone, since it was looked at.
             WritebackUnavailable, WritebackRejected: the engine is down, or refuses.
         """
-        await self._record(row, changes_of_result(result))
+        await self._record(self._documents.record_removal, row, values_of_result(result))
 
     async def record_failed(self, row: RowState, error: RemovalError) -> None:
-        """Write a failure to the row; raises as `record_done`."""
-        changes = {"status": "failed", "error_code": error.code, "error_message": str(error)}
-        await self._record(row, {**changes, "processed_at": _now()})
+        """Write a failure to the row, if there is a document for that; raises as `record_done`."""
+        if self._documents.record_failure is not None:
+            await self._record(self._documents.record_failure, row, values_of_failure(error))
 
-    async def _record(self, row: RowState, changes: Mapping[str, Any]) -> None:
-        data = await self._execute(
-            "RecordRemoval", self._record_removal, writing(row, changes), {"x-hasura-role": ROLE}
-        )
-        try:
-            ids = [str(written["id"]) for written in data["written"]["returning"]]
-        except (LookupError, TypeError) as exc:
-            raise WritebackUnavailable(_NO_GRAPHQL) from exc
+    async def _record(self, operation: Operation, row: RowState, values: Mapping[str, Any]) -> None:
+        data = await self._execute(operation, {**values_of_row(row), **values}, _AS_THE_SERVICE)
+        with _shaped_as_asked():
+            ids = [str(written["id"]) for written in operation.rows_of(data)]
         if not ids:
             raise Superseded("The row was written by somebody else meanwhile, or is gone.")
         if ids != [row.image_id]:
             raise WritebackUnavailable(_NO_GRAPHQL)
 
     async def _execute(
-        self,
-        name: str,
-        document: GraphQLRequest,
-        variables: Mapping[str, Any],
-        headers: Mapping[str, Any],
+        self, operation: Operation, values: Mapping[str, Any], headers: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        request = GraphQLRequest(document, variable_values=dict(variables))
-        with span(f"GraphQL {name}", "client"), _graphql_errors():
+        request = operation.request(values)
+        with span(f"GraphQL {operation.title}", "client"), _graphql_errors():
             sent = {**outgoing_headers(), **headers}
             data = await self._session.execute(request, extra_args={"headers": sent})
         if not isinstance(data, Mapping):
@@ -192,7 +179,9 @@ class HasuraClient:
 
 
 @asynccontextmanager
-async def open_hasura(url: str, admin_secret: SecretStr) -> AsyncIterator[HasuraClient]:
+async def open_hasura(
+    url: str, admin_secret: SecretStr, documents: Documents
+) -> AsyncIterator[HasuraClient]:
     """Keep a session with the engine at `url` open; nothing is sent until the first call."""
     transport = HTTPXAsyncTransport(
         url,
@@ -200,36 +189,7 @@ async def open_hasura(url: str, admin_secret: SecretStr) -> AsyncIterator[Hasura
         timeout=TIMEOUT_S,
     )
     async with Client(transport=transport, execute_timeout=TIMEOUT_S) as session:
-        yield HasuraClient(session)
-
-
-def writing(row: RowState, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the variables that write changes to a row, unless it has changed since it was seen."""
-    return {
-        "id": row.image_id,
-        "lock_version": row.lock_version,
-        "changes": {**changes, "lock_version": row.lock_version + 1},
-    }
-
-
-def changes_of_result(result: RemovalResult) -> dict[str, Any]:
-    """Return what is written to the row of a result: all columns but the lock's that we write."""
-    return {
-        "status": "done",
-        "transparent_key": result.key,
-        "cutout_etag": result.etag,
-        "width": result.width,
-        "height": result.height,
-        "coverage": result.coverage,
-        "model": result.model,
-        "error_code": None,
-        "error_message": None,
-        "processed_at": _now(),
-    }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
+        yield HasuraClient(session, documents)
 
 
 class NoHasura:
@@ -264,6 +224,14 @@ class _EngineRefused(WritebackRejected):
 
 
 @contextmanager
+def _shaped_as_asked() -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as exc:
+        raise WritebackUnavailable(_NO_GRAPHQL) from exc
+
+
+@contextmanager
 def _graphql_errors() -> Iterator[None]:
     try:
         yield
@@ -292,10 +260,6 @@ def _first_error(errors: Any) -> tuple[str, str]:
     extensions = first.get("extensions")
     code = extensions.get("code") if isinstance(extensions, Mapping) else None
     return str(code or "unknown"), str(first.get("message", "no message"))
-
-
-def _document(name: str) -> GraphQLRequest:
-    return gql((DOCUMENTS / f"{name}.graphql").read_text("utf-8"))
 
 
 def _as_headers(session_variables: Mapping[str, str]) -> Mapping[str, bytes]:

@@ -28,7 +28,9 @@ TABLE_NAME = "images"
 
 Body = TypeVar("Body", bound=BaseModel)
 
-_LATEST_ZONE = timezone(timedelta(hours=-12))
+# A timestamp without a zone is of the database's, which we don't know. In this one it is the latest
+# moment that it can mean, so that no zone shortens the patience with an event or an upload.
+LATEST_ZONE = timezone(timedelta(hours=-12))
 _MAX_PLACE_LENGTH = 100  # what a caller wrote and we repeat, in answers and log lines
 
 
@@ -91,16 +93,12 @@ def _as_text(value: Any) -> Any:
 
 
 def _as_timestamp(value: Any) -> datetime | None:
-    """Read Postgres' timestamp; none, or one we can't read, is None.
-
-    Without a zone it is of the database's, which we don't know: the latest moment is taken that it
-    can mean, so that no zone shortens the patience with an event.
-    """
+    """Read Postgres' timestamp; none, or one we can't read, is None."""
     try:
         moment = TypeAdapter(datetime).validate_python(value)
     except ValidationError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=_LATEST_ZONE)
+    return moment if moment.tzinfo else moment.replace(tzinfo=LATEST_ZONE)
 
 
 def _as_count(value: Any) -> int | None:

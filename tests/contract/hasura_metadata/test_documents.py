@@ -15,7 +15,8 @@ from graphql import (
 )
 
 from tests.contract.hasura_metadata.project import ROOT, read_project
-from webhook.hasura.client import DOCUMENTS, ROLE
+from webhook.hasura.client import ROLE
+from webhook.settings import DOCUMENTS
 
 METADATA = read_project(ROOT).metadata.exported()
 IMAGES = METADATA["sources"][0]["tables"][0]
@@ -27,11 +28,12 @@ RUN_AS = {
     "find_row": ROLE,
     "insert_image": "user",
     "list_images": ROLE,
+    "record_failure": ROLE,
     "record_removal": ROLE,
     "remove_background": "user",
     "watch_images": "user",
 }
-GRAPHQL_NAMES = {"text": "String", "int4": "Int"}
+GRAPHQL_NAMES = {"text": "String", "int4": "Int", "float4": "Float"}
 
 
 def document(name: str) -> DocumentNode:
@@ -53,7 +55,10 @@ def schema_of(role: str, column_types: dict[str, str]) -> GraphQLSchema:
     parts = [
         "enum order_by { asc desc }",
         *(f"scalar {name}" for name in set(types.values()) - set(GRAPHQL_NAMES.values())),
-        *(f"input {name}_comparison_exp {{ _eq: {name} }}" for name in set(types.values())),
+        *(
+            f"input {name}_comparison_exp {{ _eq: {name} _gt: {name} _lt: {name} _in: [{name}!] }}"
+            for name in set(types.values())
+        ),
         f"type images {{ {fields('select')} }}",
         f"input images_bool_exp {{ {fields('select', '{name}: {type}_comparison_exp')} }}",
         f"input images_order_by {{ {fields('select', '{name}: order_by')} }}",

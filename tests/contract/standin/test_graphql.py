@@ -7,9 +7,13 @@ from tests.support.standin_engine import ADMIN_SECRET, GRAPHQL, INSERT, RECORD, 
 from webhook.domain import RemovalResult
 from webhook.errors import UnsupportedImage
 from webhook.hasura.client import open_hasura
+from webhook.hasura.documents import load_documents
+from webhook.settings import DOCUMENTS
 
 FIND = (GRAPHQL / "find_image.graphql").read_text()
-LIST = (GRAPHQL / "list_images.graphql").read_text()
+LIST = """query ($where: images_bool_exp!, $limit: Int!) {
+  rows: images(where: $where, order_by: { id: asc }, limit: $limit) { id }
+}"""
 BOBS = {"owner_id": "bob"}
 
 
@@ -153,7 +157,7 @@ class TestMutations:
             return row
 
         url = str(engine.client.base_url.join("/v1/graphql"))
-        async with open_hasura(url, SecretStr(ADMIN_SECRET)) as rows:
+        async with open_hasura(url, SecretStr(ADMIN_SECRET), load_documents(DOCUMENTS)) as rows:
             seen = await rows.look(image_id)
             await rows.record_failed(seen, UnsupportedImage("This is no image."))
             assert row() == ("failed", "unsupported-image", "This is no image.", None)

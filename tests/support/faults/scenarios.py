@@ -16,7 +16,7 @@ from tests.support.faults.proxy import Fault
 
 FIND, CHECK = rb"GET /images/?\?list", rb"HEAD /images/img/"
 FETCH, STORE = rb"GET /images/ogs/", rb"PUT /images/img/"
-LOOK, RECORD = (rb"(?s)POST /v1/graphql.*" + name for name in (b"FindRow", b"RecordRemoval"))
+LOOK, RECORD = (rb"(?s)POST /v1/graphql.*" + name for name in (b"FindRow", b"Record"))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from webhook.commands.backfill.outstanding import FAULTS_IN_A_ROW, Backfill, Rem
 from webhook.commands.backfill.through import RunningService, ServiceUnavailable
 from webhook.commands.progress import ProgressReport
 from webhook.domain import (
+    ImageRow,
     ModelIdentity,
     Recipe,
     RemovalRequest,
@@ -90,6 +91,24 @@ async def test_a_search_goes_through_all_pages(report: ProgressReport) -> None:
     outstanding = await found_in(walk)
     assert [row.image_id for row in outstanding] == IDS
     assert walk.row_count == ROW_COUNT
+
+
+class Unsorted(FakeRows):
+    """A table whose document can't tell rows by their status."""
+
+    async def list_rows(self, *, status: str | None, **page: Any) -> list[ImageRow]:
+        return await super().list_rows(status=None, **page)
+
+
+async def test_rows_of_another_status_are_left_out_wherever_they_come_from() -> None:
+    verdict = UnsupportedImage("It is broken.")
+    table = Unsorted(owners=dict.fromkeys(IDS, "anyone"), changes={"03": verdict, "17": verdict})
+    look = Inventory(table, FakeStore(), "img/", datetime.now(UTC), status="failed")
+    pages = [await look.page(None)]
+    while pages[-1].next_after is not None:
+        pages.append(await look.page(pages[-1].next_after))
+    assert [row.image_id for page in pages for row in page.outstanding] == ["03", "17"]
+    assert [page.row_count for page in pages] == [1, 1, 0]
 
 
 @pytest.mark.parametrize("limit", [1, 10, 12])

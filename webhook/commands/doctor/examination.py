@@ -8,7 +8,7 @@ from typing import Literal
 
 from webhook.errors import RemovalError
 
-Status = Literal["ok", "fail", "skip"]
+Status = Literal["ok", "weak", "fail", "skip"]
 
 
 @dataclass(frozen=True, slots=True)

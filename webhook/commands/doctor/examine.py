@@ -3,9 +3,11 @@
 from contextlib import closing
 
 from webhook.commands.doctor.bucket import examine_bucket
-from webhook.commands.doctor.engine import Engine, examine_role
+from webhook.commands.doctor.engine import Engine, examine_engine
 from webhook.commands.doctor.examination import Examination, Finding
 from webhook.commands.doctor.machine import examine_clock, examine_machine, examine_secrets
+from webhook.commands.doctor.mapping import examine_documents
+from webhook.commands.doctor.role import examine_role
 from webhook.commands.doctor.wiring import examine_wiring
 from webhook.errors import ConfigurationError, StorageRejected
 from webhook.settings import load_settings
@@ -29,8 +31,10 @@ def examine() -> list[Finding]:
     else:
         with closing(client):
             examine_bucket(examination, settings, client)
+    documents = examine_documents(examination, settings)
     engine = Engine(examination, settings)
-    if examine_role(examination, engine):
+    if examine_engine(examination, engine):
+        examine_role(examination, engine, documents)
         examine_wiring(examination, settings, engine)
     examine_machine(examination, settings)
     examine_clock(examination)

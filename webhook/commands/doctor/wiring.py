@@ -8,8 +8,9 @@ import httpx2
 
 from webhook.commands.doctor.engine import APPLY, Engine, first_error, json_of
 from webhook.commands.doctor.examination import Examination, Trouble, Untold
+from webhook.commands.doctor.role import nobodys_id
 from webhook.errors import RowNotFound, Unauthorized
-from webhook.hasura.client import DOCUMENTS, TIMEOUT_S
+from webhook.hasura.client import TIMEOUT_S
 from webhook.hasura.protocol import (
     ACTION_NAME,
     SECRET_HEADER,
@@ -99,10 +100,15 @@ class _Wiring:
         if not roles:
             raise Trouble(f"No role may call {ACTION_NAME}: {APPLY}")
         self._refuse_another_secret_here()
-        document = (DOCUMENTS / "remove_background.graphql").read_text("utf-8")
+        arguments = self._action["definition"].get("arguments", [])
+        types = {argument["name"]: argument["type"] for argument in arguments}
+        type_ = types.get("id", "uuid!")
+        document = f"mutation ($id: {type_}) {{ {ACTION_NAME}(id: $id) {{ __typename }} }}"
         session = {"x-hasura-role": roles[0], "x-hasura-user-id": str(uuid.uuid4())}
+        image_id = nobodys_id(type_.removesuffix("!"))
+        variables = {"id": int(image_id) if type_.startswith("Int") else image_id}
         try:
-            answer = self._engine.graphql(document, {"id": str(uuid.uuid4())}, session)
+            answer = self._engine.graphql(document, variables, session)
         except Trouble as exc:  # it has just answered other questions
             raise Trouble(
                 "Hasura waits in vain for where WEBHOOK_BASE_URL leads: correct that in its "
