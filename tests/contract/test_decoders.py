@@ -233,6 +233,7 @@ async def test_the_cause_of_an_end_is_known_though_the_helper_had_unread_orders(
         answer = asyncio.create_task(helper.ask({"forget": 7}, []))
         await asyncio.sleep(0)
         os.kill(helper.process, signal.SIGSEGV)
+        os.kill(helper.process, signal.SIGCONT)
         with pytest.raises(Ended, match="fault"):
             await answer
         helper.kill()
