@@ -38,7 +38,7 @@ SMALL: dict[str, tuple[list[str], dict[str, Any]]] = {
     ),
     "python -m bench scale": (
         ["--rounds", "1", "--seconds", "1"],
-        {"MEGAPIXELS": 0.2, "DEVICE_S": 0.05, "ENGINES": (None, 1, 2)},
+        {"MEGAPIXELS": 0.2, "DEVICE_S": 0.05, "ENGINES": (None, 1)},
     ),
 }
 
