@@ -13,6 +13,7 @@ from tests.support.standin_engine import (
     Engine,
     Project,
     StartEngine,
+    StartSharedEngine,
     copy_project,
     running_engine,
 )
@@ -69,6 +70,27 @@ def start_engine(fake_webhook: FakeWebhook, tmp_path: Path) -> Iterator[StartEng
             log = tmp_path / "engine.log"
             return cleanup.enter_context(
                 running_engine(project, database_url, fake_webhook.url, log, **settings)
+            )
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared_engine(
+    fake_webhook: FakeWebhook,
+    new_database: Callable[[], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[StartSharedEngine]:
+    """Start a stand-in for all tests of a module; what is passed changes our project for it."""
+    with ExitStack() as cleanup:
+
+        def start(change: Callable[[Project], None], **settings: str) -> Engine:
+            folder = tmp_path_factory.mktemp("engine")
+            project = copy_project(folder)
+            change(project)
+            log = folder / "engine.log"
+            return cleanup.enter_context(
+                running_engine(project, new_database(), fake_webhook.url, log, **settings)
             )
 
         yield start

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,6 +177,12 @@ class StartEngine(Protocol):
     """A fixture that starts stand-ins which a test has for itself."""
 
     def __call__(self, project: Project, database_url: str, **settings: str) -> Engine: ...
+
+
+class StartSharedEngine(Protocol):
+    """A fixture that starts stand-ins for all tests of a module."""
+
+    def __call__(self, change: Callable[[Project], None], **settings: str) -> Engine: ...
 
 
 def new_id() -> str:

@@ -1,7 +1,6 @@
 """With an allow list, who is no admin may ask only what is in it."""
 
 import copy
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -9,15 +8,13 @@ import yaml
 
 from devstack.standin.errors import MetadataRefused
 from devstack.standin.metadata.folder import load_metadata
-from tests.support.fake_webhook import FakeWebhook
 from tests.support.standin_engine import (
     INSERT,
     Engine,
     Project,
-    copy_project,
+    StartSharedEngine,
     environment,
     new_id,
-    running_engine,
 )
 
 LISTED = """query Mine($id: uuid!) {
@@ -46,17 +43,8 @@ def add_lists(project: Project, collections: Any = COLLECTIONS, allowed: Any = A
 
 
 @pytest.fixture(scope="module")
-def engine(
-    fake_webhook: FakeWebhook,
-    new_database: Callable[[], str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Engine]:
-    folder = tmp_path_factory.mktemp("engine")
-    project = copy_project(folder)
-    add_lists(project)
-    database, log = new_database(), folder / "engine.log"
-    with running_engine(project, database, fake_webhook.url, log, **ENABLED) as running:
-        yield running
+def engine(start_shared_engine: StartSharedEngine) -> Engine:
+    return start_shared_engine(add_lists, **ENABLED)
 
 
 @pytest.mark.parametrize(

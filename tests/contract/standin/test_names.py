@@ -1,6 +1,6 @@
 """The names of the API: both conventions of graphql-engine, and the names that somebody chose."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from devstack.standin.models.names import Convention, TableNames
 from devstack.standin.models.tables import TableConfiguration, TableName
 from tests.support.fake_webhook import FakeWebhook, answering
-from tests.support.standin_engine import Engine, Project, StartEngine, copy_project, running_engine
+from tests.support.standin_engine import Engine, Project, StartEngine, StartSharedEngine
 
 CAMEL = {
     "HASURA_GRAPHQL_EXPERIMENTAL_FEATURES": "streaming_subscriptions, naming_convention",
@@ -73,29 +73,24 @@ def test_columns_are_named_by_convention_or_choice() -> None:
 
 
 @pytest.fixture(scope="module")
-def engine(
-    fake_webhook: FakeWebhook,
-    new_database: Callable[[], str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Engine]:
+def engine(start_shared_engine: StartSharedEngine) -> Engine:
     """A stand-in that has graphql-default, and a table with names of somebody's choice."""
-    folder = tmp_path_factory.mktemp("engine")
-    project = copy_project(folder)
-    project.edit(SOURCE, **GRAPHQL_DEFAULT)
-    owner = {"filter": {"is_public": {"_eq": True}}, "columns": ["photo_id", "file_size"]}
-    project.add_table(
-        "photos",
-        PHOTOS,
-        schema="photo_shop",
-        configuration={
-            "custom_root_fields": {"delete_by_pk": "drop_photo"},
-            "column_config": {"odd_one": {"custom_name": "odd_two"}},
-        },
-        select_permissions=[{"role": "viewer", "permission": owner}],
-    )
-    database, log = new_database(), folder / "engine.log"
-    with running_engine(project, database, fake_webhook.url, log, **CAMEL) as running:
-        yield running
+
+    def change(project: Project) -> None:
+        project.edit(SOURCE, **GRAPHQL_DEFAULT)
+        owner = {"filter": {"is_public": {"_eq": True}}, "columns": ["photo_id", "file_size"]}
+        project.add_table(
+            "photos",
+            PHOTOS,
+            schema="photo_shop",
+            configuration={
+                "custom_root_fields": {"delete_by_pk": "drop_photo"},
+                "column_config": {"odd_one": {"custom_name": "odd_two"}},
+            },
+            select_permissions=[{"role": "viewer", "permission": owner}],
+        )
+
+    return start_shared_engine(change, **CAMEL)
 
 
 def test_a_row_lives_and_dies_in_camel_case(engine: Engine) -> None:

@@ -1,12 +1,11 @@
 """Tables that are not ours: other schemas, keys and names."""
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.fake_webhook import FakeWebhook, answering
-from tests.support.standin_engine import Engine, copy_project, running_engine
+from tests.support.standin_engine import Engine, Project, StartSharedEngine
 
 SHOP = """CREATE SCHEMA shop;
 CREATE TABLE shop.photos (
@@ -25,21 +24,15 @@ EDITOR = {"role": "editor", "permission": {"columns": ["sku", "page", "state"], 
 
 
 @pytest.fixture(scope="module")
-def engine(
-    fake_webhook: FakeWebhook,
-    new_database: Callable[[], str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Engine]:
-    folder = tmp_path_factory.mktemp("engine")
-    project = copy_project(folder)
-    project.add_table(
-        "photos", SHOP, schema="shop", event_triggers=[TRIGGER], select_permissions=[EDITOR]
-    )
-    project.add_table("notes", NOTES)
-    project.add_table("log", LOG)
-    log = folder / "engine.log"
-    with running_engine(project, new_database(), fake_webhook.url, log) as running:
-        yield running
+def engine(start_shared_engine: StartSharedEngine) -> Engine:
+    def change(project: Project) -> None:
+        project.add_table(
+            "photos", SHOP, schema="shop", event_triggers=[TRIGGER], select_permissions=[EDITOR]
+        )
+        project.add_table("notes", NOTES)
+        project.add_table("log", LOG)
+
+    return start_shared_engine(change)
 
 
 def photo(engine: Engine, sku: str, page: int = 1) -> None:
