@@ -91,10 +91,7 @@ class Decoders:
         """
 
         async def step(helper: Helper, _: Shelf) -> int:
-            order = self._order(file, 0)
-            # Libraries make room for a WEBP's canvas when they open it.
-            order["memory_bytes"] = _allowed_memory(file.size_bytes, self._max_pixels)
-            answer = await self._ask(helper, order, [file.descriptor])
+            answer = await self._ask(helper, self._order(file, 0), [file.descriptor])
             pixels = answer.get("pixels")
             if not isinstance(pixels, int) or not 0 <= pixels <= self._max_pixels:
                 raise Ended("fault", "a wrong answer")

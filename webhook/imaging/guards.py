@@ -1,6 +1,6 @@
 """Files that cost far more time than their bytes and pixels tell are refused before they do.
 
-A decoder in a thread can't be stopped by a deadline, so what it may be given is bounded instead.
+The process that decodes would be ended for them; but until then they would take its core.
 """
 
 import re

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from devstack.standin.models.actions import ActionDefinition, ActionRole, CustomName, CustomObject
+from devstack.standin.models.actions import Action, ActionDefinition, CustomName, CustomObject
 from devstack.standin.models.allow_list import AllowList, Collections
-from devstack.standin.models.base import ByRole, GraphQLName, Many, Model, Named
+from devstack.standin.models.base import GraphQLName, Many, Model, Named
 from devstack.standin.models.sources import DatabasesFile
 
 
@@ -26,13 +26,10 @@ class MergedDefinition(ActionDefinition):
     output_type: str
 
 
-class MergedAction(Model):
+class MergedAction(Action):
     """One action."""
 
-    name: GraphQLName
     definition: MergedDefinition
-    permissions: ByRole[ActionRole] = ()
-    comment: str = ""
 
 
 class MergedObject(CustomObject):
