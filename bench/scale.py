@@ -106,8 +106,9 @@ def main() -> None:
         "bench": "scale",
         "uvicorn_images_per_s": round(per_s[None], 2),
         "images_per_s_by_replicas": {str(key): round(per_s[key], 2) for key in ENGINES if key},
-        "ratio_2_to_uvicorn": round(per_s[2] / per_s[None], 2),
-        "ratio_2_to_1": round(per_s[2] / per_s[1], 2),
+        "ratio_to_uvicorn_by_replicas": {
+            str(key): round(per_s[key] / per_s[None], 2) for key in ENGINES if key
+        },
         "overhead_ms": round(answer_ms[1] - answer_ms[None], 1),
         "rounds": options.rounds,
         "machine": where,
