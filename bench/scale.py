@@ -106,9 +106,7 @@ def main() -> None:
         "bench": "scale",
         "uvicorn_images_per_s": round(per_s[None], 2),
         "images_per_s_by_replicas": {str(key): round(per_s[key], 2) for key in ENGINES if key},
-        "ratio_to_uvicorn_by_replicas": {
-            str(key): round(per_s[key] / per_s[None], 2) for key in ENGINES if key
-        },
+        **{f"ratio_{key}_to_uvicorn": round(per_s[key] / per_s[None], 2) for key in ENGINES if key},
         "overhead_ms": round(answer_ms[1] - answer_ms[None], 1),
         "rounds": options.rounds,
         "machine": where,

@@ -13,7 +13,7 @@ from webhook.cutting import Cutter, Sources
 from webhook.decoders.pool import open_decoders
 from webhook.domain import RemovalResult
 from webhook.hasura.client import HasuraClient, NoHasura, open_hasura
-from webhook.hasura.documents import load_documents
+from webhook.hasura.documents import Documents, load_documents
 from webhook.hasura.replies import Patience
 from webhook.jobs import Jobs
 from webhook.models import EMBEDDED
@@ -109,7 +109,7 @@ def open_rows(settings: RowSettings) -> AbstractAsyncContextManager[HasuraClient
     Raises:
         ConfigurationError: a document is missing or wrong.
     """
-    documents = load_documents(settings.graphql_documents, with_list=True)
+    documents = _documents_of(settings, with_list=True)
     return open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret, documents)
 
 
@@ -160,8 +160,16 @@ async def open_service_on(
 def _rows_or_none(settings: JobSettings) -> AbstractAsyncContextManager[Rows]:
     if settings.hasura_graphql_admin_secret is None:
         return nullcontext(NoHasura())
-    documents = load_documents(settings.graphql_documents)
+    documents = _documents_of(settings)
     return open_hasura(settings.graphql_url, settings.hasura_graphql_admin_secret, documents)
+
+
+def _documents_of(settings: JobSettings, *, with_list: bool = False) -> Documents:
+    return load_documents(
+        settings.graphql_documents,
+        with_list=with_list,
+        with_source_key=settings.source_key_column is not None,
+    )
 
 
 def patience_of(settings: Settings) -> Patience:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from webhook import __version__
-from webhook.errors import InvalidImageId
+from webhook.errors import InvalidImageId, InvalidSourceKey, SourceNotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ PARAMETERS_VERSION = "3"
 """Raised whenever the same image and model would give another cut-out."""
 
 _IMAGE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_UNSAFE_IN_KEYS = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+_MAX_KEY_BYTES = 1024  # of S3
 
 
 Priority = Literal["live", "backfill"]
@@ -78,11 +80,13 @@ class ImageRow:
         image_id: As the database writes it.
         status: `pending`, `done` or `failed`.
         cutout_etag: Of the cut-out that the row describes; None if it tells of none.
+        source_key: As of `RowState`.
     """
 
     image_id: str
     status: str
     cutout_etag: str | None = None
+    source_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +98,14 @@ class RowState:
         lock_version: Raised by each write; whoever writes says which one they have seen. None if
             the table has none.
         created_at: When it was inserted; None if that is not told.
+        source_key: S3 key of its source, as the row tells it, empty if it tells none yet; None if
+            the id alone names the source.
     """
 
     image_id: str
     lock_version: int | None
     created_at: datetime | None = None
+    source_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +170,27 @@ def check_image_id(value: str) -> str:
     if not _IMAGE_ID.fullmatch(value):
         raise InvalidImageId('The id must be 1 to 128 letters, digits, "-" or "_".')
     return value
+
+
+def check_source_key(source_prefix: str, key: str) -> str:
+    """Return `key`, which a row names, if it lies below the prefix whoever reads it.
+
+    Raises:
+        SourceNotFound: it is empty: the row names no source yet.
+        InvalidSourceKey: it lies elsewhere, or some S3 server might think so.
+    """
+    if not key:
+        raise SourceNotFound("The row names no source object yet.")
+    inside = key.startswith(source_prefix)
+    parts = key.removeprefix(source_prefix).split("/")
+    if not inside or _UNSAFE_IN_KEYS.search(key) or {"", ".", ".."} & set(parts):
+        raise InvalidSourceKey(
+            f"The row names a source object that is not served: its key must begin with "
+            f'{source_prefix} and hold no ".." and no empty part.'
+        )
+    if len(key.encode()) > _MAX_KEY_BYTES:
+        raise InvalidSourceKey(f"The row names a source by more than {_MAX_KEY_BYTES:,} bytes.")
+    return key
 
 
 def target_key(target_prefix: str, image_id: str) -> str:

@@ -5,7 +5,7 @@ RemovalError
 │   ├── Unauthorized 401 · InvalidPayload 400 · PayloadTooLarge 413 · InvalidImageId 400
 │   ├── ModelNotAllowed 400 · UnexpectedDelivery 400 · RowNotFound 404 · SourceNotFound 404
 │   └── ImageRejected       the image is hopeless: the row says so
-│       └── ImageTooLarge 413 · UnsupportedImage 422
+│       └── ImageTooLarge 413 · UnsupportedImage 422 · InvalidSourceKey 422
 ├── TemporarilyUnavailable  transient, ask again
 │   └── Overloaded 429 · StorageUnavailable 503 · WritebackUnavailable 503 · Superseded 503
 │       DecodersUnavailable 503 · DeviceOutOfMemory 503 · ShuttingDown 503 · DeadlineExceeded 504
@@ -109,6 +109,13 @@ class UnsupportedImage(ImageRejected):
     """Not an image, damaged, or of a format that isn't served."""
 
     code = "unsupported-image"
+    http_status = 422
+
+
+class InvalidSourceKey(ImageRejected):
+    """The row names a source object outside of where sources lie."""
+
+    code = "invalid-source-key"
     http_status = 422
 
 

@@ -45,6 +45,9 @@ class Objects(Protocol):
     async def find_all(self, image_ids: Collection[str]) -> Mapping[str, SourceObject]:
         """Return the sources of many ids."""
 
+    async def find_all_at(self, keys: Collection[str]) -> Mapping[str, SourceObject]:
+        """Return the sources that rows name by many keys."""
+
     async def etags_of(self, prefix: str, image_ids: Collection[str]) -> Mapping[str, str]:
         """Return the keys below a prefix that belong to one of many ids, each with its ETag."""
 
@@ -116,10 +119,10 @@ class Inventory:
 
     async def _compare(self, rows: Sequence[ImageRow]) -> list[OutstandingRow]:
         done = [row.image_id for row in rows if row.status == "done"]
-        looked_for = [row.image_id for row in rows] if self.look_for_sources else []
+        looked_for = list(rows) if self.look_for_sources else []
         if self.recipe is not None:
-            looked_for = looked_for or done
-        sources = await self.objects.find_all(looked_for) if looked_for else {}
+            looked_for = looked_for or [row for row in rows if row.status == "done"]
+        sources = await self._sources_of(looked_for)
         listed = await self.objects.etags_of(self.target_prefix, done) if done else {}
         keys = {item: target_key(self.target_prefix, item) for item in done}
         etags = {item: listed[key] for item, key in keys.items() if key in listed}
@@ -131,9 +134,17 @@ class Inventory:
         for row in rows:
             reason = _reason(row, etags, stale)
             if reason is not None:
-                has_source = row.image_id in sources if row.image_id in looked_for else None
+                has_source = row.image_id in sources if row in looked_for else None
                 outstanding.append(OutstandingRow(row.image_id, reason, has_source))
         return outstanding
+
+    async def _sources_of(self, rows: Sequence[ImageRow]) -> Mapping[str, SourceObject]:
+        ids = [row.image_id for row in rows if row.source_key is None]
+        keys = {row.image_id: row.source_key for row in rows if row.source_key}
+        by_id = await self.objects.find_all(ids) if ids else {}
+        by_key = await self.objects.find_all_at(set(keys.values())) if keys else {}
+        named = {image_id: by_key[key] for image_id, key in keys.items() if key in by_key}
+        return {**by_id, **named}
 
     async def _stale_among(self, sources: Mapping[str, SourceObject]) -> Set[str]:
         """Ask each cut-out for its certificate. Without a source nothing could be made anew."""

@@ -51,8 +51,8 @@ class ObjectStore(Protocol):
     def keeps_conditions(self) -> bool:
         """Whether `store` refuses what it must; not every S3 server does."""
 
-    async def find(self, image_id: str) -> SourceObject:
-        """Return the source object of an id."""
+    async def find(self, image_id: str, source_key: str | None = None) -> SourceObject:
+        """Return the source object of an id, or the one that its row names."""
 
     async def look(self, key: str) -> StandingCutout | None:
         """Return what is to be known of the cut-out that lies there, if there is one."""
@@ -171,7 +171,7 @@ async def give_up(
         await service.rows.record_failed(row, error)
         return None
     row = await service.rows.look(request.image_id)
-    good = await _good_already(request, service)
+    good = await _good_already(row, request, service)
     if good is None:
         await service.rows.record_failed(row, error)
     else:
@@ -193,11 +193,13 @@ async def remove_cutouts(image_id: str, service: Service) -> None:
         log.info("cutouts_removed", image_id=image_id, count=count)
 
 
-async def _good_already(request: RemovalRequest, service: Service) -> RemovalResult | None:
+async def _good_already(
+    row: RowState, request: RemovalRequest, service: Service
+) -> RemovalResult | None:
     """Return the result of the cut-out that lies there, if it is good; None if S3 can't tell."""
     try:
         standing = await service.store.look(target_key(service.target_prefix, request.image_id))
-        source = await service.store.find(request.image_id)
+        source = await service.store.find(request.image_id, row.source_key)
     except RemovalError:
         return None
     return _vouched_for(request, standing, source, service)
@@ -289,6 +291,8 @@ class _Journey:
             RemovalError: any other, as `remove_background`.
         """
         service, clock = self.service, self.clock
+        # Nobody joins any more: the row may name another source for whoever asks from now on.
+        self.turn.close()
         # In this order: whoever overwrites what is seen here changes what was seen before it.
         with clock.stage("look"):
             row = await service.rows.look(self.request.image_id)
@@ -302,10 +306,9 @@ class _Journey:
         service, clock = self.service, self.clock
         with clock.stage("check"):
             standing = await service.store.look(self.key)
-        self.turn.close()
         try:
             with clock.stage("find"):
-                source = await service.store.find(self.request.image_id)
+                source = await service.store.find(self.request.image_id, row.source_key)
             result = _vouched_for(self._wish(source), standing, source, service)
             is_hit = result is not None
             if result is None:
@@ -319,7 +322,7 @@ class _Journey:
         if is_hit:
             CERTIFICATE_HITS.inc()
         if not service.store.keeps_conditions:
-            await self._look_back(result)
+            await self._look_back(row, result)
         self._tell(result, source, is_hit)
         return result
 
@@ -363,10 +366,10 @@ class _Journey:
         """
         return replace(self.request, model=None) if source == self.stored_for else self.request
 
-    async def _look_back(self, result: RemovalResult) -> None:
+    async def _look_back(self, row: RowState, result: RemovalResult) -> None:
         """Look whether an S3 that keeps no conditions has let somebody overwrite this meanwhile."""
         standing = await self.service.store.look(result.key)
-        source = await self.service.store.find(self.request.image_id)
+        source = await self.service.store.find(self.request.image_id, row.source_key)
         good = _vouched_for(self._wish(source), standing, source, self.service)
         if good is None or good.etag != result.etag:
             raise Superseded("Another cut-out was stored meanwhile.")

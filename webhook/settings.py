@@ -25,6 +25,8 @@ _MIN_SECRET_LENGTH = 16
 _PRINTABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
 _S3_BUCKET = r"^([a-zA-Z0-9._-]{1,255}|arn:.+)$"
 
+_COLUMN = r"^[^.\x00-\x1f\x7f]{1,63}$"
+
 _SETTINGS = TypeVar("_SETTINGS", bound="JobSettings")
 
 
@@ -43,6 +45,12 @@ class JobSettings(BaseSettings):
         default=DOCUMENTS,
         description="Folder of the GraphQL documents; yours, for "
         "[a table of your own](docs/own-table.md)",
+    )
+    source_key_column: str | None = Field(
+        default=None,
+        pattern=_COLUMN,
+        description="Column that holds the S3 key of the upload, below `SOURCE_PREFIX`, for a "
+        "table where it is not `ogs/{id}`",
     )
     s3_bucket: str = Field(pattern=_S3_BUCKET, description="Bucket of the sources and the cut-outs")
     source_prefix: str = Field(default="ogs/", description="Where the source images lie")
@@ -223,6 +231,17 @@ class RowSettings(JobSettings):
     )
     hasura_graphql_admin_secret: SecretStr = Field(
         description="Hasura's admin secret; always sent together with a role, never alone"
+    )
+    table: str = Field(
+        default="public.images",
+        pattern=rf"{_COLUMN[:-1]}\.{_COLUMN[1:]}",
+        description="Schema and name of the table whose events are served",
+    )
+    id_column: str = Field(default="id", pattern=_COLUMN, description="Key column of that table")
+    action_name: str = Field(
+        default="removeBackground",
+        pattern="^[_A-Za-z][_0-9A-Za-z]*$",
+        description="Name of the action that is served",
     )
 
 

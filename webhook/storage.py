@@ -3,18 +3,25 @@
 import io
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import boto3
 import botocore.exceptions as boto_errors
-from anyio import CapacityLimiter, fail_after
+from anyio import CapacityLimiter, create_task_group, fail_after
 from botocore.config import Config
 
-from webhook.domain import IMAGE_FORMATS, SourceObject, StandingCutout, check_image_id
+from webhook.domain import (
+    IMAGE_FORMATS,
+    SourceObject,
+    StandingCutout,
+    check_image_id,
+    check_source_key,
+)
 from webhook.errors import (
     ImageTooLarge,
+    InvalidSourceKey,
     SourceNotFound,
     StorageRejected,
     StorageUnavailable,
@@ -26,7 +33,11 @@ from webhook.tracing import span
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
+    from mypy_boto3_s3.type_defs import (
+        HeadObjectOutputTypeDef,
+        ListObjectsV2OutputTypeDef,
+        ObjectTypeDef,
+    )
 
 _SUFFIXES = frozenset(suffix for kind in IMAGE_FORMATS for suffix in kind.suffixes)
 _TRANSIENT_CODES = frozenset(
@@ -71,17 +82,30 @@ class S3Storage:
         self._keeps_conditions = True
         self._conditions_tried = False
 
-    async def find(self, image_id: str) -> SourceObject:
+    async def find(self, image_id: str, source_key: str | None = None) -> SourceObject:
         """Return the newest of the objects that may be the source of this id.
 
         They are `{prefix}{id}`, `{prefix}{id}` with a suffix of the IMAGE_FORMATS, and all under
         `{prefix}{id}/`.
 
+        Args:
+            image_id: Whose source.
+            source_key: Of the one object that is it, where the row names it.
+
         Raises:
             SourceNotFound: there is none.
+            InvalidSourceKey: the named one does not lie below the prefix of the sources.
             ImageTooLarge: it has more bytes than allowed.
             StorageUnavailable, StorageRejected: S3 could not be asked.
         """
+        if source_key is not None:
+            check_source_key(self._source_prefix, source_key)
+            source = await self._call("HeadObject", self._head_source, source_key)
+            if source is None:
+                raise SourceNotFound(
+                    f"There is no source object {source_key}, which the row names."
+                )
+            return self._bounded(source)
         base = self._source_prefix + check_image_id(image_id)
         candidates = await self._call("ListObjectsV2", self._list_candidates, base)
         if not candidates:
@@ -89,12 +113,15 @@ class S3Storage:
         newest = _newest(candidates)
         if len(candidates) > 1:
             log.warning("several_sources", count=len(candidates), source_key=newest.key)
-        if newest.size_bytes > self._max_source_bytes:
+        return self._bounded(newest)
+
+    def _bounded(self, source: SourceObject) -> SourceObject:
+        if source.size_bytes > self._max_source_bytes:
             raise ImageTooLarge(
-                f"The source has {newest.size_bytes:,} bytes; at most {self._max_source_bytes:,} "
+                f"The source has {source.size_bytes:,} bytes; at most {self._max_source_bytes:,} "
                 "are allowed."
             )
-        return newest
+        return source
 
     async def find_all(self, image_ids: Collection[str]) -> Mapping[str, SourceObject]:
         """Return the sources of many ids, as `find` would choose them but of any size.
@@ -110,6 +137,29 @@ class S3Storage:
             if _names_a_source(item["Key"].removeprefix(self._source_prefix + image_id)):
                 candidates[image_id].append(item)
         return {image_id: _newest(found) for image_id, found in candidates.items() if found}
+
+    async def find_all_at(self, keys: Collection[str]) -> Mapping[str, SourceObject]:
+        """Return the sources that rows name by many keys, of any size; one HEAD each.
+
+        Raises:
+            StorageUnavailable, StorageRejected: S3 could not be asked.
+        """
+        found: dict[str, SourceObject] = {}
+
+        async def ask(key: str) -> None:
+            with suppress(SourceNotFound, InvalidSourceKey):
+                check_source_key(self._source_prefix, key)
+                source = await self._call("HeadObject", self._head_source, key)
+                if source is not None:
+                    found[key] = source
+
+        try:
+            async with create_task_group() as asking:
+                for key in keys:
+                    asking.start_soon(ask, key)
+        except ExceptionGroup as several:  # one says enough of them all
+            raise several.exceptions[0] from several
+        return found
 
     async def etags_of(self, prefix: str, image_ids: Collection[str]) -> Mapping[str, str]:
         """Return the keys below `prefix` that belong to one of many ids, each with its ETag.
@@ -232,9 +282,18 @@ class S3Storage:
         return candidates
 
     def _head(self, given_up: Event, key: str) -> StandingCutout | None:
+        head = self._head_or_none(key)
+        return None if head is None else StandingCutout(_plain(head["ETag"]), head["Metadata"])
+
+    def _head_source(self, given_up: Event, key: str) -> SourceObject | None:
+        head = self._head_or_none(key)
+        return (
+            None if head is None else SourceObject(key, _plain(head["ETag"]), head["ContentLength"])
+        )
+
+    def _head_or_none(self, key: str) -> "HeadObjectOutputTypeDef | None":
         try:
-            head = self._client.head_object(Bucket=self._bucket, Key=key)
-            return StandingCutout(_plain(head["ETag"]), head["Metadata"])
+            return self._client.head_object(Bucket=self._bucket, Key=key)
         except boto_errors.ClientError as exc:
             if exc.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
                 return None

@@ -22,6 +22,7 @@ from webhook.errors import (
     WeightsInvalid,
 )
 from webhook.hasura import protocol, replies
+from webhook.hasura.binding import USUAL_BINDING
 from webhook.hasura.protocol import Delivery
 from webhook.http import app as http_app
 from webhook.http import limits as http_limits
@@ -116,10 +117,10 @@ def test_the_names_are_those_of_the_code() -> None:
     assert schemes["webhookSecret"]["name"] == protocol.SECRET_HEADER
     action = SCHEMAS["ActionCall"]["properties"]["action"]["properties"]["name"]["const"]
     event = SCHEMAS["EventDelivery"]["properties"]
-    assert action == protocol.ACTION_NAME
-    assert event["trigger"]["properties"]["name"]["const"] == protocol.TRIGGER_NAME
-    assert event["table"]["properties"]["schema"]["const"] == protocol.TABLE_SCHEMA
-    assert event["table"]["properties"]["name"]["const"] == protocol.TABLE_NAME
+    assert action == USUAL_BINDING.action
+    assert event["trigger"]["properties"]["name"]["const"] == USUAL_BINDING.trigger
+    assert event["table"]["properties"]["schema"]["const"] == USUAL_BINDING.schema
+    assert event["table"]["properties"]["name"]["const"] == USUAL_BINDING.table
     assert DESCRIPTION["info"]["version"] == __version__
 
 

@@ -20,6 +20,7 @@ from tests.support.s3_servers import BUCKET, SERVERS, Server, client_with, envir
 from webhook.errors import (
     ImageTooLarge,
     InvalidImageId,
+    InvalidSourceKey,
     SourceNotFound,
     StorageRejected,
     StorageUnavailable,
@@ -105,6 +106,29 @@ async def test_a_search_reads_page_after_page_but_none_behind_its_own_keys(serve
     pages = ShortPages(client_with(server.environment))
     assert (await server.storage(client=pages.client).find("12")).key == "ogs/12.png"
     assert pages.begin_behind == ["ogs/1", "ogs/12-4"]
+
+
+async def test_a_source_is_found_where_its_row_says_and_nowhere_else(server: Server) -> None:
+    named = "ogs/2026/11/My photo (1).JPG"
+    server.put(named, data=b"the named one")
+    server.put("ogs/12", "img/12/trans.png", data=b"another")
+    storage = server.storage()
+    source = await storage.find("12", named)
+    assert (source.key, source.size_bytes) == (named, 13)
+    assert await storage.fetch(source) == b"the named one"
+    with pytest.raises(SourceNotFound, match="which the row names"):
+        await storage.find("12", "ogs/2026/missing.jpg")
+    with pytest.raises(InvalidSourceKey):
+        await storage.find("12", "ogs/../img/12/trans.png")
+    with pytest.raises(InvalidSourceKey):
+        await storage.find("12", "img/12/trans.png")
+    assert await storage.find_all_at({named, "ogs/missing", "img/12/trans.png"}) == {named: source}
+
+
+async def test_a_named_source_over_the_limit_is_refused_before_it_is_read(server: Server) -> None:
+    server.put("ogs/large.jpg", data=bytes(1001))
+    with pytest.raises(ImageTooLarge, match="1,001 bytes"):
+        await server.storage().find("12", "ogs/large.jpg")
 
 
 async def test_of_several_sources_the_newest_is_taken(server: Server) -> None:

@@ -18,7 +18,7 @@ from tests.support.people import Database, User
 from tests.support.photos import ROCKET
 from tests.support.standin_engine import IMAGES, copy_project
 
-ROWS = 60
+ROWS = 24
 REPLICA = "ray::ServeReplica:background-removal:BackgroundRemoval"
 
 
@@ -57,7 +57,7 @@ def replicas(stack: Stack) -> set[int]:
     return {pid for pid, command in found.items() if command.startswith(REPLICA)}
 
 
-def wait_until(seen: Callable[[], bool], stack: Stack, patience_s: float = 90) -> None:
+def wait_until(seen: Callable[[], bool], stack: Stack, patience_s: float = 300) -> None:
     deadline = time.monotonic() + patience_s
     while not seen():
         assert time.monotonic() < deadline, f"{load.count_rows(stack)}\n{stack.service.log_tail()}"

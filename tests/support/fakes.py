@@ -26,6 +26,7 @@ from webhook.domain import (
     RowState,
     SourceObject,
     StandingCutout,
+    check_source_key,
 )
 from webhook.errors import (
     ImageTooLarge,
@@ -65,14 +66,20 @@ class FakeStore:
     max_source_bytes: int = 2**20
     keeps_conditions: bool = True
 
-    async def find(self, image_id: str) -> SourceObject:
+    async def find(self, image_id: str, source_key: str | None = None) -> SourceObject:
         self._fail_if_told()
+        if source_key is not None:
+            image_id = check_source_key("ogs/", source_key).removeprefix("ogs/")
         if image_id not in self.sources:
             raise SourceNotFound("There is no source object for this id.")
         source = self._source(image_id)
         if source.size_bytes > self.max_source_bytes:
             raise ImageTooLarge(f"The source has {source.size_bytes:,} bytes.")
         return source
+
+    async def find_all_at(self, keys: Collection[str]) -> Mapping[str, SourceObject]:
+        found = await self.find_all([key.removeprefix("ogs/") for key in keys])
+        return {source.key: source for source in found.values()}
 
     async def find_all(self, image_ids: Collection[str]) -> Mapping[str, SourceObject]:
         self._fail_if_told()
@@ -190,6 +197,7 @@ class FakeRows:
     changes: dict[str, RemovalResult | RemovalError] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     created_at: datetime | None = None
+    source_keys: dict[str, str] = field(default_factory=dict)
     error: Exception | None = None
     outage: list[RemovalError] = field(default_factory=list)
 
@@ -203,7 +211,8 @@ class FakeRows:
         self._fail_if_told()
         if image_id not in self.owners:
             raise RowNotFound("The row of this image is gone.")
-        return RowState(image_id, self.versions.get(image_id, 0), self.created_at)
+        version = self.versions.get(image_id, 0)
+        return RowState(image_id, version, self.created_at, self.source_keys.get(image_id))
 
     async def record_done(self, row: RowState, result: RemovalResult) -> None:
         self._record(row, result)

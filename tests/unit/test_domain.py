@@ -13,9 +13,10 @@ from webhook.domain import (
     certificate,
     certified_result,
     check_image_id,
+    check_source_key,
     target_key,
 )
-from webhook.errors import InvalidImageId
+from webhook.errors import InvalidImageId, InvalidSourceKey, SourceNotFound
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,46 @@ def test_an_id_that_could_leave_its_folder_is_refused(image_id: str) -> None:
         check_image_id(image_id)
     with pytest.raises(InvalidImageId):
         target_key("img/", image_id)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["ogs/12", "ogs/2026/11/My photo (1).JPG", "ogs/a..b.png", "ogs/%2e%2e", "ogs/é", "ogs/..."],
+)
+def test_a_row_may_name_any_source_below_the_prefix(key: str) -> None:
+    assert check_source_key("ogs/", key) == key
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "img/12/trans.png",
+        "ogs",
+        "ogs/",
+        "/ogs/12",
+        "Ogs/12",
+        "ogs/../img/12/trans.png",
+        "ogs/a/../../secret",
+        "ogs/./12",
+        "ogs//12",
+        "ogs/12/",
+        "ogs/a\\..\\b",
+        "ogs/a\n",
+        "ogs/\x00",
+        "ogs/\ud800",
+        "ogs/" + "x" * 1021,
+        "ogs/" + "é" * 511,
+    ],
+    ids=ascii,
+)
+def test_a_source_elsewhere_is_refused_whoever_wrote_its_key(key: str) -> None:
+    with pytest.raises(InvalidSourceKey):
+        check_source_key("ogs/", key)
+
+
+def test_a_row_that_names_no_source_yet_is_waited_for() -> None:
+    with pytest.raises(SourceNotFound):
+        check_source_key("ogs/", "")
 
 
 def test_the_target_key_follows_from_the_id_alone() -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from webhook.errors import ConfigurationError
+from webhook.hasura.binding import USUAL_BINDING, Binding, binding_of
 from webhook.settings import Settings, load_job_settings, load_row_settings, load_settings
 
 GOOD = {
@@ -28,6 +29,38 @@ def test_defaults_are_those_of_the_contract(environment: pytest.MonkeyPatch) -> 
     assert [secret.get_secret_value() for secret in settings.webhook_secrets] == [
         GOOD["WEBHOOK_SECRET"]
     ]
+
+
+def test_the_table_is_the_usual_one_unless_it_is_said_otherwise(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    assert binding_of(load_settings()) == USUAL_BINDING
+    environment.setenv("TABLE", "shop.photos")
+    environment.setenv("ID_COLUMN", "photo_id")
+    environment.setenv("ACTION_NAME", "cutOut")
+    assert binding_of(load_settings()) == Binding("shop", "photos", "photo_id", "cutOut")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TABLE", "photos"),
+        ("TABLE", "shop."),
+        ("TABLE", "db.shop.photos"),
+        ("TABLE", "shop." + "x" * 64),
+        ("ID_COLUMN", "photos.id"),
+        ("ACTION_NAME", "remove-background"),
+        ("ACTION_NAME", "1st"),
+        ("SOURCE_KEY_COLUMN", "a.b"),
+    ],
+)
+def test_a_name_that_can_not_be_one_is_refused(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"  {name}: ") as caught:
+        load_settings()
+    assert len(str(caught.value).splitlines()) == 2
 
 
 def test_all_mistakes_are_reported_together(environment: pytest.MonkeyPatch) -> None:

@@ -91,8 +91,8 @@ class Files:
     target_prefix: str
     max_source_bytes: int
 
-    async def find(self, image_id: str) -> SourceObject:
-        """Return a file as it is now; raises SourceNotFound, ImageTooLarge."""
+    async def find(self, image_id: str, source_key: str | None = None) -> SourceObject:
+        """Return a file as it is now; raises SourceNotFound, ImageTooLarge. No row names one."""
         source, _ = self.jobs[int(image_id)]
         try:
             found = source.stat()

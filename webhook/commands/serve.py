@@ -81,6 +81,7 @@ async def _serve_until_stopped(settings: "Settings", load: "Loader | None") -> N
     import uvicorn
 
     from webhook.bootstrap import load_models, open_service, patience_of
+    from webhook.hasura.binding import binding_of
     from webhook.http.app import create_app
     from webhook.http.limits import BoundedHttpProtocol
 
@@ -93,6 +94,7 @@ async def _serve_until_stopped(settings: "Settings", load: "Loader | None") -> N
         app = create_app(
             settings.webhook_secrets,
             lambda: nullcontext(service),
+            binding=binding_of(settings),
             patience=patience_of(settings),
         )
         config = uvicorn.Config(

@@ -34,6 +34,7 @@ def _build_app(load: "Loader | None") -> "Starlette":
     tune_process()
 
     from webhook.bootstrap import load_models, open_service, patience_of
+    from webhook.hasura.binding import binding_of
     from webhook.http.app import create_app
     from webhook.settings import load_settings
     from webhook.telemetry import configure_logging
@@ -43,6 +44,7 @@ def _build_app(load: "Loader | None") -> "Starlette":
     return create_app(
         settings.webhook_secrets,
         partial(open_service, settings, load or load_models),
+        binding=binding_of(settings),
         patience=patience_of(settings),
     )
 

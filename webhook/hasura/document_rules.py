@@ -64,11 +64,11 @@ _OUTCOME = ("status", "processed_at", "lock_version", "next_lock_version")
 
 FORMS = {
     "find_image": Form(OperationType.QUERY, _ROW),
-    "find_row": Form(OperationType.QUERY, _ROW, ("lock_version", "created_at")),
+    "find_row": Form(OperationType.QUERY, _ROW, ("lock_version", "created_at", "source_key")),
     "list_images": Form(
         OperationType.QUERY,
         {"rows": None},
-        ("status", "key", "cutout_etag"),
+        ("status", "key", "cutout_etag", "source_key"),
         needs=("after", "limit"),
         takes=("created_before", "statuses"),
         left_out=("after", "statuses"),

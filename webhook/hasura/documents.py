@@ -126,12 +126,15 @@ class Documents:
         return [it for it in (self.record_removal, self.record_failure) if it]
 
 
-def load_documents(folder: Path, *, with_list: bool = False) -> Documents:
+def load_documents(
+    folder: Path, *, with_list: bool = False, with_source_key: bool = False
+) -> Documents:
     """Read the documents of a folder.
 
     Args:
         folder: Where they are; its other files are not looked at.
         with_list: Whether `list_images` is needed.
+        with_source_key: Whether the rows are to tell the keys of their sources.
 
     Raises:
         ConfigurationError: one is missing or wrong; the message has a line for each mistake.
@@ -150,6 +153,12 @@ def load_documents(folder: Path, *, with_list: bool = False) -> Documents:
         except _Wrong as exc:
             mistakes += [f"{path}:{line}: {what}" for line, what in exc.mistakes]
     mistakes += [f"{folder / name}.graphql:{what}" for name, what in _unknown_versions(found)]
+    if with_source_key:
+        mistakes += [
+            f"{folder / name}.graphql: selects no `source_key`, and SOURCE_KEY_COLUMN is set"
+            for name in ("find_row", "list_images")
+            if name in found and "source_key" not in found[name].selected
+        ]
     if mistakes:
         raise ConfigurationError("\n  ".join(["The GraphQL documents are wrong:", *mistakes]))
     return Documents(

@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    RootModel,
     SecretStr,
     StrictStr,
     TypeAdapter,
@@ -18,13 +19,9 @@ from pydantic import (
 
 from webhook.domain import RemovalRequest, check_image_id
 from webhook.errors import InvalidPayload, Unauthorized, UnexpectedDelivery
+from webhook.hasura.binding import USUAL_BINDING, Binding
 
 SECRET_HEADER = "x-webhook-secret"
-ACTION_NAME = "removeBackground"
-TRIGGER_NAME = "images_remove_background"
-DELETE_TRIGGER_NAME = "images_remove_cutouts"  # of deploy/hasura-delete-trigger.yaml, if wanted
-TABLE_SCHEMA = "public"
-TABLE_NAME = "images"
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -126,14 +123,14 @@ class _Input(BaseModel):
         return RemovalRequest(check_image_id(self.id), self.model)
 
 
+class _Id(RootModel[Annotated[StrictStr, BeforeValidator(_as_text)]]):
+    pass
+
+
 class _ActionBody(BaseModel):
     action: _Named
     input: Any
     session_variables: dict[str, StrictStr]
-
-
-class _Row(BaseModel):
-    id: Annotated[StrictStr, BeforeValidator(_as_text)]
 
 
 class _Data(BaseModel):
@@ -164,39 +161,48 @@ class _RunSyncBody(BaseModel):
     input: _Input
 
 
-def parse_action(body: bytes) -> ActionCall:
+def parse_action(body: bytes, binding: Binding = USUAL_BINDING) -> ActionCall:
     """Read an action's body.
+
+    Args:
+        body: JSON.
+        binding: Which action is ours.
 
     Raises:
         InvalidPayload, InvalidImageId, UnexpectedDelivery: it isn't a call of our action.
     """
     payload = _parse(_ActionBody, body)
-    if payload.action.name != ACTION_NAME:
-        raise UnexpectedDelivery(f"This address serves the action {ACTION_NAME} only.")
+    if payload.action.name != binding.action:
+        raise UnexpectedDelivery(f"This address serves the action {binding.action} only.")
     arguments = _validate(_Input, payload.input, "input")
     return ActionCall(arguments.request(), payload.session_variables)
 
 
-def parse_event(body: bytes) -> Delivery:
+def parse_event(body: bytes, binding: Binding = USUAL_BINDING) -> Delivery:
     """Read an event's body; its session variables, null for plain SQL, are not asked for.
+
+    Args:
+        body: JSON.
+        binding: Which table and triggers are ours.
 
     Raises:
         InvalidPayload, InvalidImageId, UnexpectedDelivery: it isn't an event of our trigger.
     """
     payload = _parse(_EventBody, body)
     trigger, op = payload.trigger.name, payload.event.op
-    is_ours = trigger in (TRIGGER_NAME, DELETE_TRIGGER_NAME)
-    if not is_ours or (payload.table.schema_name, payload.table.name) != (TABLE_SCHEMA, TABLE_NAME):
+    is_ours = trigger in (binding.trigger, binding.delete_trigger)
+    table = payload.table.schema_name, payload.table.name
+    if not is_ours or table != (binding.schema, binding.table):
         raise UnexpectedDelivery(
-            f"This address serves the trigger {TRIGGER_NAME} on {TABLE_SCHEMA}.{TABLE_NAME} only."
+            f"This address serves the trigger {binding.trigger} on "
+            f"{binding.schema}.{binding.table} only."
         )
     request, deleted_id = None, None
-    if trigger == TRIGGER_NAME and op in ("INSERT", "MANUAL"):
-        row = _validate(_Row, payload.event.data.new, "event.data.new")
-        request = RemovalRequest(check_image_id(row.id))
-    elif trigger == DELETE_TRIGGER_NAME and op == "DELETE":
-        row = _validate(_Row, payload.event.data.old, "event.data.old")
-        deleted_id = check_image_id(row.id)
+    if trigger == binding.trigger and op in ("INSERT", "MANUAL"):
+        image_id = _id_of(payload.event.data.new, "event.data.new", binding)
+        request = RemovalRequest(image_id)
+    elif trigger == binding.delete_trigger and op == "DELETE":
+        deleted_id = _id_of(payload.event.data.old, "event.data.old", binding)
     info = payload.delivery_info
     return Delivery(
         event_id=payload.id if isinstance(payload.id, str) else None,
@@ -234,6 +240,14 @@ def parse_input(value: Any) -> RemovalRequest:
         InvalidPayload, InvalidImageId: it isn't `{"id": …, "model": …}`.
     """
     return _validate(_Input, value, "input").request()
+
+
+def _id_of(row: Any, where: str, binding: Binding) -> str:
+    """Return the id of a row as an event holds it: text, or a number."""
+    column = binding.id_column
+    if not isinstance(row, dict) or column not in row:
+        raise InvalidPayload(f"{where}.{column}: Field required."[:_MAX_PLACE_LENGTH])
+    return check_image_id(_validate(_Id, row[column], f"{where}.{column}").root)
 
 
 def _parse(model: type[Body], body: bytes) -> Body:

@@ -55,6 +55,7 @@ def read_state(row: Mapping[str, Any], selected: Set[str]) -> RowState:
         str(row["id"]),
         int(row["lock_version"]) if "lock_version" in selected else None,
         _moment(row["created_at"]) if "created_at" in selected else None,
+        _source_key(row) if "source_key" in selected else None,
     )
 
 
@@ -68,7 +69,15 @@ def read_listed(row: Mapping[str, Any]) -> ImageRow:
         status = "pending" if row["key"] is None else "done"
     else:
         status = row["status"] if row["status"] in ("done", "failed") else "pending"
-    return ImageRow(str(row["id"]), status, row.get("cutout_etag"))
+    source_key = _source_key(row) if "source_key" in row else None
+    return ImageRow(str(row["id"]), status, row.get("cutout_etag"), source_key)
+
+
+def _source_key(row: Mapping[str, Any]) -> str:
+    key = row["source_key"]
+    if not isinstance(key, str | None):
+        raise TypeError("the source's key is no text")
+    return key or ""
 
 
 def _moment(text: str | None) -> datetime | None:

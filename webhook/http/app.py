@@ -26,6 +26,7 @@ from webhook.errors import (
     as_removal_error,
 )
 from webhook.hasura import protocol, replies
+from webhook.hasura.binding import USUAL_BINDING, Binding
 from webhook.hasura.replies import USUAL_PATIENCE, Patience, Reply
 from webhook.pipeline import Service, give_up, remove_background, remove_cutouts
 from webhook.telemetry import IN_FLIGHT, REMOVAL_REQUESTS, RETRIES_REQUESTED, log, log_failure
@@ -56,6 +57,7 @@ def create_app(
     secrets: Sequence[SecretStr],
     opener: Callable[[], AbstractAsyncContextManager[Service]],
     *,
+    binding: Binding = USUAL_BINDING,
     patience: Patience = USUAL_PATIENCE,
     clock: Callable[[], datetime] = now,
 ) -> Starlette:
@@ -64,6 +66,7 @@ def create_app(
     Args:
         secrets: What callers must present, any one of them.
         opener: Opens the service, and closes it, with the app's lifespan.
+        binding: Which action and which table's events are ours.
         patience: How long an event is delivered again.
         clock: Tells the moment by which an event's age is judged.
     """
@@ -91,6 +94,7 @@ def create_app(
     )
     app.router.redirect_slashes = False  # a redirect would carry the secret along
     app.state.secrets = secrets
+    app.state.binding = binding
     app.state.patience = patience
     app.state.clock = clock
     app.state.ready = False
@@ -101,12 +105,13 @@ def create_app(
 
 
 async def _action(request: Request) -> Response:
-    return await _answer(request, "action", _serve_action, replies.action_failed)
+    serve = partial(_serve_action, binding=request.app.state.binding)
+    return await _answer(request, "action", serve, replies.action_failed)
 
 
 async def _event(request: Request) -> Response:
     state = request.app.state
-    serve = partial(_serve_event, patience=state.patience, clock=state.clock)
+    serve = partial(_serve_event, binding=state.binding, patience=state.patience, clock=state.clock)
     return await _answer(request, "event", serve, replies.event_refused)
 
 
@@ -129,8 +134,8 @@ async def _recipe(request: Request) -> Response:
     return JSONResponse(reply.body, reply.status, dict(reply.headers))
 
 
-async def _serve_action(body: bytes, service: Service) -> Reply:
-    call = protocol.parse_action(body)
+async def _serve_action(body: bytes, service: Service, binding: Binding) -> Reply:
+    call = protocol.parse_action(body, binding)
     service.models.identify(call.request.model)  # a wrong model costs no look-up
     image_id = await service.rows.find_visible(call.request.image_id, call.session_variables)
     bind_contextvars(image_id=image_id)
@@ -151,11 +156,15 @@ async def _serve_backfill(body: bytes, service: Service) -> Reply:
 
 
 async def _serve_event(
-    body: bytes, service: Service, patience: Patience, clock: Callable[[], datetime]
+    body: bytes,
+    service: Service,
+    binding: Binding,
+    patience: Patience,
+    clock: Callable[[], datetime],
 ) -> Reply:
     delivery = None
     try:
-        delivery = protocol.parse_event(body)
+        delivery = protocol.parse_event(body, binding)
         if delivery.deleted_id is not None:
             await remove_cutouts(delivery.deleted_id, service)
             return replies.event_removed(delivery.deleted_id)
@@ -198,8 +207,11 @@ async def _answer(
     ):
         try:
             reply = await _serve_while_caller_waits(request, serve, refuse)
-        except asyncio.CancelledError:  # the server's patience with the last jobs has run out
-            reply = refuse(_explain(ShuttingDown(_SHUTTING_DOWN)))
+        except asyncio.CancelledError:
+            if request.app.state.ready:  # Ray's proxy waits no longer, or its caller has gone
+                reply = _CALLER_GONE
+            else:  # the server's patience with the last jobs has run out
+                reply = refuse(_explain(ShuttingDown(_SHUTTING_DOWN)))
         REMOVAL_REQUESTS.labels(trigger, reply.code).inc()
         if reply.asks_again:
             RETRIES_REQUESTED.labels(trigger, reply.code).inc()

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.contract.hasura_metadata.project import ROOT
-from webhook.hasura.protocol import TABLE_NAME, TABLE_SCHEMA
+from webhook.hasura.binding import USUAL_BINDING
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +32,6 @@ def column_types(migrated_database: psycopg.Connection) -> dict[str, str]:
         migrated_database.execute(
             "SELECT column_name::text, udt_name::text FROM information_schema.columns"
             " WHERE table_schema = %s AND table_name = %s",
-            (TABLE_SCHEMA, TABLE_NAME),
+            (USUAL_BINDING.schema, USUAL_BINDING.table),
         ).fetchall()
     )

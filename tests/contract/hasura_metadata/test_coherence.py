@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from tests.contract.hasura_metadata.project import ROOT, read_project
 from webhook.hasura import protocol
+from webhook.hasura.binding import USUAL_BINDING
 from webhook.hasura.client import ROLE
 from webhook.http.app import ACTION_PATH, EVENT_PATH, create_app
 from webhook.pipeline import Service
@@ -37,9 +38,9 @@ def permissions(role: str) -> dict[str, Any]:
 
 
 def test_names_are_those_that_the_service_knows() -> None:
-    assert ACTION["name"] == protocol.ACTION_NAME
-    assert TRIGGER["name"] == protocol.TRIGGER_NAME
-    assert IMAGES["table"] == {"schema": protocol.TABLE_SCHEMA, "name": protocol.TABLE_NAME}
+    assert ACTION["name"] == USUAL_BINDING.action
+    assert TRIGGER["name"] == USUAL_BINDING.trigger
+    assert IMAGES["table"] == {"schema": USUAL_BINDING.schema, "name": USUAL_BINDING.table}
 
 
 def test_hasura_calls_routes_that_the_service_has() -> None:

@@ -409,7 +409,7 @@ class _Store:
     def keeps_conditions(self) -> bool:
         return self.world.claims_conditions
 
-    async def find(self, image_id: str) -> Any:
+    async def find(self, image_id: str, source_key: str | None = None) -> Any:
         return await self._call("find", partial(self.world.bucket.find, image_id))
 
     async def look(self, key: str) -> Any:

@@ -29,10 +29,10 @@ def edit(folder: Path) -> Edit:
     return edit
 
 
-def mistakes(folder: Path, *, with_list: bool = False) -> list[str]:
+def mistakes(folder: Path, *, with_list: bool = False, with_source_key: bool = False) -> list[str]:
     """Give the lines that tell the mistakes, without the folder."""
     with pytest.raises(ConfigurationError) as caught:
-        load_documents(folder, with_list=with_list)
+        load_documents(folder, with_list=with_list, with_source_key=with_source_key)
     title, *lines = str(caught.value).splitlines()
     assert title == "The GraphQL documents are wrong:"
     return [line.strip().removeprefix(f"{folder}/") for line in lines]
@@ -127,6 +127,18 @@ def test_a_version_that_nobody_reads_can_not_be_a_condition(folder: Path, edit: 
         "record_failure.graphql:5: $lock_version: find_row selects no `lock_version`",
         "record_failure.graphql:6: $next_lock_version: find_row selects no `lock_version`",
     ]
+
+
+def test_a_source_key_that_is_to_be_told_must_be_asked_for(folder: Path, edit: Edit) -> None:
+    lacking = "selects no `source_key`, and SOURCE_KEY_COLUMN is set"
+    assert mistakes(folder, with_source_key=True) == [
+        f"find_row.graphql: {lacking}",
+        f"list_images.graphql: {lacking}",
+    ]
+    edit("find_row", "    id\n", "    id\n    source_key: file_key\n")
+    (folder / "list_images.graphql").unlink()
+    documents = load_documents(folder, with_source_key=True)
+    assert "source_key" in documents.find_row.selected
 
 
 def test_fragments_are_looked_into(folder: Path, edit: Edit) -> None:

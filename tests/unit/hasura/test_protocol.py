@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from tests.support.bodies import IMAGE_ID, MOMENT, USER_ID, action_body, event_body, event_part
 from webhook.domain import RemovalRequest
 from webhook.errors import InvalidImageId, InvalidPayload, Unauthorized, UnexpectedDelivery
+from webhook.hasura.binding import Binding
 from webhook.hasura.protocol import (
     ActionCall,
     authorise,
@@ -159,6 +160,41 @@ def test_a_numeric_id_of_a_row_becomes_text() -> None:
 def test_a_delivery_of_another_table_or_trigger_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(UnexpectedDelivery):
         parse_event(encode(event_body(**changes)))
+
+
+PHOTOS = Binding("shop", "photos", "photo_id", "cutOut")
+OF_PHOTOS: dict[str, Any] = {
+    "table": {"schema": "shop", "name": "photos"},
+    "trigger": {"name": "shop_photos_remove_background"},
+}
+
+
+@pytest.mark.parametrize(
+    ("photo_id", "image_id"), [(9007199254740993, "9007199254740993"), ("12", "12"), ("a-1", "a-1")]
+)
+def test_a_table_of_ones_own_is_served_by_its_own_key(photo_id: Any, image_id: str) -> None:
+    row = {"id": "not the key", "photo_id": photo_id}
+    body = event_body(event=event_part(data={"old": None, "new": row}), **OF_PHOTOS)
+    assert parse_event(encode(body), PHOTOS).request == RemovalRequest(image_id)
+    deletion = event_part(op="DELETE", data={"old": row, "new": None})
+    trigger = {"name": "shop_photos_remove_cutouts"}
+    body = event_body(event=deletion, **OF_PHOTOS | {"trigger": trigger})
+    assert parse_event(encode(body), PHOTOS).deleted_id == image_id
+
+
+def test_the_usual_table_is_a_strange_one_where_another_is_served() -> None:
+    with pytest.raises(UnexpectedDelivery, match=r"shop_photos_remove_background on shop\.photos"):
+        parse_event(encode(event_body()), PHOTOS)
+    with pytest.raises(UnexpectedDelivery, match="cutOut"):
+        parse_action(encode(action_body()), PHOTOS)
+    assert parse_action(encode(action_body(action={"name": "cutOut"})), PHOTOS)
+
+
+@pytest.mark.parametrize("row", [{"id": 1}, {"photo_id": None}, {"photo_id": 1.5}], ids=str)
+def test_a_row_without_its_key_is_refused_by_the_columns_name(row: dict[str, Any]) -> None:
+    body = event_body(event=event_part(data={"old": None, "new": row}), **OF_PHOTOS)
+    with pytest.raises(InvalidPayload, match=r"event\.data\.new\.photo_id"):
+        parse_event(encode(body), PHOTOS)
 
 
 @pytest.mark.parametrize("op", ["UPDATE", "DELETE", "SOMETHING"])

@@ -18,6 +18,8 @@ from webhook.hasura.values import read_listed, read_state, values_of_row
         ({"id": 7, "status": None, "key": "k"}, ImageRow("7", "pending")),
         ({"id": 7, "key": "k", "cutout_etag": "e1"}, ImageRow("7", "done", "e1")),
         ({"id": 7, "key": None}, ImageRow("7", "pending")),
+        ({"id": 7, "key": None, "source_key": "a"}, ImageRow("7", "pending", None, "a")),
+        ({"id": 7, "key": None, "source_key": None}, ImageRow("7", "pending", None, "")),
     ],
     ids=str,
 )
@@ -31,6 +33,18 @@ def test_a_table_may_have_neither_version_nor_time() -> None:
     state = read_state({"id": 7}, {"id"})
     assert state == RowState("7", None)
     assert values_of_row(state) == {"id": "7"}
+
+
+@pytest.mark.parametrize(("told", "source_key"), [("ogs/a.jpg", "ogs/a.jpg"), (None, ""), ("", "")])
+def test_a_row_may_tell_where_its_source_lies(told: str | None, source_key: str) -> None:
+    row = {"id": 7, "source_key": told}
+    assert read_state(row, row.keys()) == RowState("7", None, source_key=source_key)
+
+
+def test_a_source_key_that_is_no_text_is_no_answer() -> None:
+    row = {"id": 7, "source_key": 12}
+    with pytest.raises(TypeError):
+        read_state(row, row.keys())
 
 
 @pytest.mark.parametrize(

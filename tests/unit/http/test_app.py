@@ -447,17 +447,31 @@ async def test_a_job_that_is_cut_off_at_shutdown_is_handed_back(house: House) ->
             (ACTION_PATH, action_body(), 429),
             (EVENT_PATH, event_body(), 503),
         ):
+            app.state.ready = True
             job = asyncio.create_task(client.post(path, json=body, headers=headers))
             await asyncio.sleep(0.1)
+            app.state.ready = False
             job.cancel()
             answer = await job
             assert answer.status_code == status
             assert "shutting-down" in answer.text
             assert path == ACTION_PATH or int(answer.headers["retry-after"]) > 0
-        app.state.ready = False
         assert (await client.get("/readyz")).status_code == 503
         refused = await client.post(EVENT_PATH, json=event_body(), headers=headers)
         assert refused.status_code == 503
+    assert house.is_untouched()
+
+
+async def test_a_call_that_the_engine_cancels_is_no_shutdown(house: House) -> None:
+    """As Ray does when its caller hangs up, or waits longer than its proxy is told to."""
+    house.segmenter.hangs = True
+    with capture_logs() as lines:
+        async with calls(house) as client:
+            call = asyncio.create_task(client.post(EVENT_PATH, json=event_body()))
+            await until_started(house, 1)
+            call.cancel()
+            assert (await call).status_code == 499
+    assert not [line for line in lines if line.get("code") == "shutting-down"]
     assert house.is_untouched()
 
 
@@ -593,6 +607,34 @@ def test_health_readiness_and_metrics_need_no_secret(client: TestClient) -> None
     metrics = client.get("/metrics")
     assert metrics.status_code == 200
     assert "removal_stage_seconds" in metrics.text
+
+
+def test_the_row_may_name_the_source_of_its_image(client: TestClient, house: House) -> None:
+    house.store.sources = {IMAGE_ID: b"no image", "2026/photo.jpg": make_image((12, 9))}
+    house.rows.source_keys = {IMAGE_ID: "ogs/2026/photo.jpg"}
+    assert client.post(EVENT_PATH, json=event_body()).json()["status"] == "done"
+    change = house.rows.changes[IMAGE_ID]
+    assert isinstance(change, RemovalResult)
+    assert (change.width, change.height) == (12, 9)
+
+
+def test_a_row_that_names_something_else_than_a_source_fails_and_says_so(
+    client: TestClient, house: House
+) -> None:
+    house.rows.source_keys = {IMAGE_ID: f"ogs/../img/{IMAGE_ID}/trans.png"}
+    answer = client.post(EVENT_PATH, json=event_body())
+    assert (answer.status_code, answer.json()["code"]) == (200, "invalid-source-key")
+    assert house.rows.status(IMAGE_ID) == "failed"
+    answer = client.post(ACTION_PATH, json=action_body())
+    assert (answer.status_code, answer.json()["extensions"]["code"]) == (422, "invalid-source-key")
+
+
+def test_a_row_that_names_no_source_yet_is_come_back_to(client: TestClient, house: House) -> None:
+    house.rows.source_keys = {IMAGE_ID: ""}
+    answer = client.post(EVENT_PATH, json=event_body())
+    assert (answer.status_code, answer.json()["code"]) == (404, "source-not-found")
+    assert answer.headers["retry-after"] == "10"
+    assert house.is_untouched()
 
 
 def deleted(client: TestClient, retry: int = 0) -> httpx2.Response:

@@ -11,7 +11,9 @@ from webhook.settings import Settings
 def examine_documents(examination: Examination, settings: Settings) -> Documents | None:
     """Read the documents; tell what they lack."""
     try:
-        documents = load_documents(settings.graphql_documents)
+        documents = load_documents(
+            settings.graphql_documents, with_source_key=settings.source_key_column is not None
+        )
     except ConfigurationError as exc:
         _title, *mistakes = str(exc).splitlines()
         for mistake in mistakes:

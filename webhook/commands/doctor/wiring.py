@@ -10,14 +10,9 @@ from webhook.commands.doctor.engine import APPLY, Engine, first_error, json_of
 from webhook.commands.doctor.examination import Examination, Trouble, Untold
 from webhook.commands.doctor.role import nobodys_id
 from webhook.errors import RowNotFound, Unauthorized
+from webhook.hasura.binding import binding_of
 from webhook.hasura.client import TIMEOUT_S
-from webhook.hasura.protocol import (
-    ACTION_NAME,
-    SECRET_HEADER,
-    TABLE_NAME,
-    TABLE_SCHEMA,
-    TRIGGER_NAME,
-)
+from webhook.hasura.protocol import SECRET_HEADER
 from webhook.http.app import ACTION_PATH, BODY_TIMEOUT_S, EVENT_PATH, RUNSYNC_PATH
 from webhook.settings import Settings
 
@@ -43,6 +38,7 @@ class _Wiring:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
         self._engine = engine
+        self._binding = binding_of(settings)
         self._metadata: Mapping[str, Any] = {}
         self._action: Mapping[str, Any] = {}
         self._serves_here = False
@@ -61,27 +57,25 @@ class _Wiring:
         return "told by Hasura"
 
     def has_trigger(self) -> str:
-        trigger = next(
-            (found for found in self._triggers() if found.get("name") == TRIGGER_NAME), None
-        )
+        name = self._binding.trigger
+        trigger = next((found for found in self._triggers() if found.get("name") == name), None)
         if trigger is None:
-            raise Trouble(f"{TABLE_NAME} has no event trigger {TRIGGER_NAME}: {APPLY}")
+            raise Trouble(f"{self._settings.table} has no event trigger {name}: {APPLY}")
         if "insert" not in trigger.get("definition", {}):
-            raise Trouble(f"{TRIGGER_NAME} does not fire on inserts: {APPLY}")
+            raise Trouble(f"{name} does not fire on inserts: {APPLY}")
         _refuse_wrong_target(trigger.get("webhook"), EVENT_PATH, trigger)
         has_s = trigger.get("retry_conf", {}).get("timeout_sec", _DEFAULT_TRIGGER_TIMEOUT_S)
         # A failure that could not be written is tried once more when its delivery is given up.
         needs_s = BODY_TIMEOUT_S + self._settings.job_timeout_s + 2 * TIMEOUT_S
         _refuse_short(has_s, needs_s, "timeout_sec of the event trigger")
-        return (
-            f"{TRIGGER_NAME}, {has_s:g} s; a job takes {self._settings.job_timeout_s:g} s at most"
-        )
+        return f"{name}, {has_s:g} s; a job takes {self._settings.job_timeout_s:g} s at most"
 
     def has_action(self) -> str:
         actions = self._metadata.get("actions", [])
-        action = next((found for found in actions if found.get("name") == ACTION_NAME), None)
+        name = self._binding.action
+        action = next((found for found in actions if found.get("name") == name), None)
         if action is None:
-            raise Trouble(f"There is no action {ACTION_NAME}: {APPLY}")
+            raise Trouble(f"There is no action {name}: {APPLY}")
         definition = action.get("definition", {})
         _refuse_wrong_target(definition.get("handler"), ACTION_PATH, definition)
         if definition.get("forward_client_headers"):
@@ -92,18 +86,19 @@ class _Wiring:
         needs_s = BODY_TIMEOUT_S + self._settings.job_timeout_s + 2 * TIMEOUT_S
         _refuse_short(has_s, needs_s, "timeout of the action")
         self._action = action
-        return f"{ACTION_NAME}, {has_s:g} s; a job takes {self._settings.job_timeout_s:g} s at most"
+        return f"{name}, {has_s:g} s; a job takes {self._settings.job_timeout_s:g} s at most"
 
     def action_leads_here(self) -> str:
         """Call the action for a row that isn't there: only we say so in our own words."""
+        name = self._binding.action
         roles = [entry["role"] for entry in self._action.get("permissions", [])]
         if not roles:
-            raise Trouble(f"No role may call {ACTION_NAME}: {APPLY}")
+            raise Trouble(f"No role may call {name}: {APPLY}")
         self._refuse_another_secret_here()
         arguments = self._action["definition"].get("arguments", [])
         types = {argument["name"]: argument["type"] for argument in arguments}
         type_ = types.get("id", "uuid!")
-        document = f"mutation ($id: {type_}) {{ {ACTION_NAME}(id: $id) {{ __typename }} }}"
+        document = f"mutation ($id: {type_}) {{ {name}(id: $id) {{ __typename }} }}"
         session = {"x-hasura-role": roles[0], "x-hasura-user-id": str(uuid.uuid4())}
         image_id = nobodys_id(type_.removesuffix("!"))
         variables = {"id": int(image_id) if type_.startswith("Int") else image_id}
@@ -147,9 +142,10 @@ class _Wiring:
             )
 
     def _triggers(self) -> Iterator[Mapping[str, Any]]:
+        table = {"schema": self._binding.schema, "name": self._binding.table}
         for source in self._metadata.get("sources", []):
             for entry in source.get("tables", []):
-                if entry.get("table") == {"schema": TABLE_SCHEMA, "name": TABLE_NAME}:
+                if entry.get("table") == table:
                     yield from entry.get("event_triggers", [])
 
 
