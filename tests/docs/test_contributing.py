@@ -62,7 +62,7 @@ def test_a_benchmark_measures_and_its_figures_are_kept(
     said = capsys.readouterr().out
     figures = json.loads(said.splitlines()[-1])
     assert figures["bench"] == name
-    broken = ("rows_lost", "server_errors", "honest_failed", "restarts")
+    broken = ("rows_lost", "rows_wrong", "server_errors", "honest_failed", "restarts")
     assert not any(figures.get(promise) for promise in broken)
     assert figures.get("untouched", True)
     (terminal.folder / "figures.txt").write_text(said)
