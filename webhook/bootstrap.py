@@ -154,6 +154,7 @@ async def open_service_on(
                 jobs=jobs,
                 target_prefix=settings.target_prefix,
                 job_timeout_s=settings.job_timeout_s,
+                renditions=settings.renditions,
             )
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from webhook import __version__
 from webhook.errors import InvalidImageId, InvalidSourceKey, SourceNotFound
@@ -66,10 +66,17 @@ class SourceObject:
 
 @dataclass(frozen=True, slots=True)
 class StandingCutout:
-    """The cut-out that lies under a key: its ETag, and the certificate that it carries."""
+    """The cut-out, or the rendition, that lies under a key.
+
+    Attributes:
+        etag: Of S3.
+        certificate: What it was made from.
+        size_bytes: Of the file.
+    """
 
     etag: str
     certificate: Mapping[str, str]
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,34 @@ class Recipe:
         }
 
 
+class Box(NamedTuple):
+    """A part of a picture, in its pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """A file that was made of a cut-out, and lies beside it.
+
+    Attributes:
+        name: Of the file, as the setting RENDITIONS names it.
+        key: S3 key.
+        width: In pixels.
+        height: In pixels.
+        size_bytes: Of the file.
+    """
+
+    name: str
+    key: str
+    width: int
+    height: int
+    size_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class RemovalResult:
     """What one finished job made.
@@ -150,6 +185,9 @@ class RemovalResult:
         height: In pixels, the source's.
         coverage: Share of opaque area, 0 to 1.
         etag: S3's ETag of the cut-out; empty before it is stored.
+        renditions: What lies beside it.
+        subject: Where the subject is, in the source's pixels; None if next to nothing is opaque,
+            or if no rendition was asked for.
     """
 
     image_id: str
@@ -159,6 +197,8 @@ class RemovalResult:
     height: int
     coverage: float
     etag: str = ""
+    renditions: tuple[Rendition, ...] = ()
+    subject: Box | None = None
 
 
 def check_image_id(value: str) -> str:

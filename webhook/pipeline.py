@@ -4,12 +4,13 @@ Other processes may work on the same image, its source may be replaced, and each
 between any two steps. So whoever writes says what they have seen: the cut-out is stored only in the
 place of the one that lay there, the row is changed only if nobody has changed it since. Both are
 looked at *before* the source, so what was written after a newer source came is never overwritten by
-work on an older one. Whoever finds that somebody else was first goes round again.
+work on an older one. Whoever finds that somebody else was first goes round again. The renditions
+beside a cut-out are stored after it and before the row, likewise.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from anyio import fail_after
@@ -34,10 +35,15 @@ from webhook.errors import (
     RemovalError,
     RowNotFound,
     ServiceFault,
+    SourceNotFound,
+    StorageUnavailable,
     Superseded,
 )
 from webhook.imaging import Cutout
+from webhook.imaging.renditions import Renditions
 from webhook.jobs import Jobs, Turn
+from webhook.recipes import RenditionRecipe
+from webhook.renditions import Beside, described, judge_beside, look_beside, store_beside
 from webhook.telemetry import CERTIFICATE_HITS, CUTOUT_BYTES, StageClock, log
 
 MAX_ROUNDS = 8
@@ -55,19 +61,19 @@ class ObjectStore(Protocol):
         """Return the source object of an id, or the one that its row names."""
 
     async def look(self, key: str) -> StandingCutout | None:
-        """Return what is to be known of the cut-out that lies there, if there is one."""
+        """Return what is to be known of the file that lies there, if there is one."""
 
     async def store(
         self, key: str, png: bytes, certificate: Mapping[str, str], replaces: str | None
     ) -> str:
-        """Write a cut-out in the place of the one with this ETag, or of none; return its own.
+        """Write a file in the place of the one with this ETag, or of none; return its own.
 
         Raises:
             Superseded: another one lies there by now.
         """
 
     async def remove(self, key: str, etag: str) -> None:
-        """Remove a cut-out, if it is still the one with this ETag."""
+        """Remove a file, if it is still the one with this ETag."""
 
     async def remove_all(self, prefix: str) -> int:
         """Remove every object below a prefix that ends with "/"; return how many there were."""
@@ -84,9 +90,23 @@ class Cutter(Protocol):
     """Who makes cut-outs."""
 
     def cut_out(
-        self, source: SourceObject, model: ModelIdentity, priority: Priority, clock: StageClock
-    ) -> AbstractAsyncContextManager[Cutout]:
-        """Make a cut-out; its memory is accounted for while the caller works on it."""
+        self,
+        source: SourceObject,
+        model: ModelIdentity,
+        recipes: Sequence[RenditionRecipe],
+        priority: Priority,
+        clock: StageClock,
+    ) -> AbstractAsyncContextManager[tuple[Cutout, Renditions]]:
+        """Make a cut-out and renditions; their memory is accounted for while the caller works."""
+
+    def renditions_of(
+        self,
+        cutout: SourceObject,
+        recipes: Sequence[RenditionRecipe],
+        priority: Priority,
+        clock: StageClock,
+    ) -> AbstractAsyncContextManager[Renditions]:
+        """Make renditions of a cut-out that lies there, likewise."""
 
 
 class Rows(Protocol):
@@ -117,6 +137,7 @@ class Service:
         jobs: The jobs in work.
         target_prefix: Where the cut-outs go.
         job_timeout_s: Deadline of one job.
+        renditions: What else is made of each cut-out.
     """
 
     store: ObjectStore
@@ -126,13 +147,15 @@ class Service:
     jobs: Jobs[RemovalResult]
     target_prefix: str
     job_timeout_s: float
+    renditions: Sequence[RenditionRecipe] = ()
 
 
 async def remove_background(request: RemovalRequest, service: Service) -> RemovalResult:
-    """Do one job: source, matte, cut-out, row.
+    """Do one job: source, matte, cut-out, renditions, row.
 
     The result is of the source as it lay there when the request came, or of a newer one. If a
-    cut-out of that source lies there already, only the row is written; a request that names no
+    cut-out of that source lies there already, the network does not run: the renditions that are
+    missing are made of it, and the row is written; a request that names no
     model is content with any model that is served. Who asks for what is in work already shares
     that job; a job that everybody who asked has left is cancelled.
 
@@ -196,13 +219,40 @@ async def remove_cutouts(image_id: str, service: Service) -> None:
 async def _good_already(
     row: RowState, request: RemovalRequest, service: Service
 ) -> RemovalResult | None:
-    """Return the result of the cut-out that lies there, if it is good; None if S3 can't tell."""
+    """Return the result of the cut-out that lies there, if it is good; None if S3 can't tell.
+
+    Renditions that are missing are left out.
+    """
     try:
-        standing = await service.store.look(target_key(service.target_prefix, request.image_id))
+        seen = await _look(target_key(service.target_prefix, request.image_id), service)
         source = await service.store.find(request.image_id, row.source_key)
     except RemovalError:
         return None
-    return _vouched_for(request, standing, source, service)
+    result = _vouched_for(request, seen.cutout, source, service)
+    return None if result is None else _with_renditions(result, _judged(result, seen, service))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What lay in S3 when it was looked at; no renditions are looked for without a cut-out."""
+
+    cutout: StandingCutout | None
+    beside: Mapping[str, StandingCutout]
+
+
+async def _look(key: str, service: Service) -> _Seen:
+    cutout = await service.store.look(key)
+    if cutout is None or not service.renditions:
+        return _Seen(cutout, {})
+    return _Seen(cutout, await look_beside(service.store, key, service.renditions))
+
+
+def _judged(result: RemovalResult, seen: _Seen, service: Service) -> Beside:
+    return judge_beside(seen.beside, result.key, result.etag, service.renditions)
+
+
+def _with_renditions(result: RemovalResult, beside: Beside) -> RemovalResult:
+    return replace(result, renditions=tuple(beside.good.values()), subject=beside.subject)
 
 
 async def _in_time(request: RemovalRequest, turn: Turn, service: Service) -> RemovalResult:
@@ -265,18 +315,20 @@ class _Journey:
         turn: The job's place among those of its image.
         service: What it needs.
         clock: Times its stages.
-        stored: ETag of the cut-out that it has stored last, if it has.
-        stored_for: The source of that.
+        stored: ETags of what it has stored last, by their keys.
+        stored_for: The source of the cut-out among them.
         png_bytes: The size of that.
+        renditions_made: How many.
     """
 
     request: RemovalRequest
     turn: Turn
     service: Service
     clock: StageClock
-    stored: str | None = None
+    stored: dict[str, str] = field(default_factory=dict)
     stored_for: SourceObject | None = None
     png_bytes: int | None = None
+    renditions_made: int = 0
 
     @property
     def key(self) -> str:
@@ -305,14 +357,15 @@ class _Journey:
     async def _go_round_from(self, row: RowState) -> RemovalResult:
         service, clock = self.service, self.clock
         with clock.stage("check"):
-            standing = await service.store.look(self.key)
+            seen = await _look(self.key, service)
         try:
             with clock.stage("find"):
                 source = await service.store.find(self.request.image_id, row.source_key)
-            result = _vouched_for(self._wish(source), standing, source, service)
+            found = _vouched_for(self._wish(source), seen.cutout, source, service)
+            result = await self._complete(found, seen) if found else None
             is_hit = result is not None
             if result is None:
-                result = await self._make(source, standing)
+                result = await self._make(source, seen)
         except ImageRejected as verdict:
             with clock.stage("record"):
                 await service.rows.record_failed(row, verdict)
@@ -327,19 +380,21 @@ class _Journey:
         return result
 
     async def leave_nothing_behind(self) -> None:
-        """Remove the cut-out that this job has stored, as its row is gone."""
-        if self.stored is None:
-            return
-        try:
-            await self.service.store.remove(self.key, self.stored)
-        except RemovalError as error:
-            log.warning("cutout_left_behind", key=self.key, reason=str(error))
+        """Remove what this job has stored, as its row is gone."""
+        for key, etag in self.stored.items():
+            try:
+                await self.service.store.remove(key, etag)
+            except RemovalError as error:
+                log.warning("cutout_left_behind", key=key, reason=str(error))
 
-    async def _make(self, source: SourceObject, standing: StandingCutout | None) -> RemovalResult:
-        service, request = self.service, self.request
+    async def _make(self, source: SourceObject, seen: _Seen) -> RemovalResult:
+        """Make and store all anew."""
+        service, request, clock = self.service, self.request, self.clock
         recipe = Recipe(service.models.identify(request.model))
-        making = service.cutter.cut_out(source, recipe.model, request.priority, self.clock)
-        async with making as cutout:
+        making = service.cutter.cut_out(
+            source, recipe.model, service.renditions, request.priority, clock
+        )
+        async with making as (cutout, renditions):
             result = RemovalResult(
                 image_id=request.image_id,
                 key=self.key,
@@ -349,14 +404,54 @@ class _Journey:
                 coverage=cutout.coverage,
             )
             written = certificate(source, recipe, result)
-            with self.clock.stage("store"):
-                self.stored = await service.store.store(
-                    self.key, cutout.png, written, standing.etag if standing else None
-                )
+            replaces = seen.cutout.etag if seen.cutout else None
+            with clock.stage("store"):
+                etag = await service.store.store(self.key, cutout.png, written, replaces)
+            self.stored[self.key], self.stored_for = etag, source
             self.png_bytes = len(cutout.png)
             CUTOUT_BYTES.inc(self.png_bytes)
-        self.stored_for = source
-        return replace(result, etag=self.stored)
+            result = replace(result, etag=etag)
+            return await self._store_beside(result, Beside(), renditions, seen)
+
+    async def _complete(self, result: RemovalResult, seen: _Seen) -> RemovalResult | None:
+        """Make the renditions that a good cut-out lacks; None if it can't be read: it is not good.
+
+        Raises:
+            Superseded: another cut-out has taken its place.
+        """
+        beside = _judged(result, seen, self.service)
+        if not beside.missing or seen.cutout is None:
+            return _with_renditions(result, beside)
+        cutout = SourceObject(self.key, seen.cutout.etag, seen.cutout.size_bytes)
+        try:
+            making = self.service.cutter.renditions_of(
+                cutout, beside.missing, self.request.priority, self.clock
+            )
+            async with making as renditions:
+                return await self._store_beside(result, beside, renditions, seen)
+        except ImageRejected as verdict:
+            log.warning("cutout_unreadable", key=self.key, reason=str(verdict))
+            return None
+        except (SourceNotFound, StorageUnavailable) as error:
+            now = await self.service.store.look(self.key)
+            if now is None or now.etag != cutout.etag:
+                raise Superseded("Another cut-out was stored meanwhile.") from error
+            raise
+
+    async def _store_beside(
+        self, result: RemovalResult, beside: Beside, made: Renditions, seen: _Seen
+    ) -> RemovalResult:
+        """Store renditions that were made; return the result with all of them."""
+        if not made.files:
+            return result
+        with self.clock.stage("store_renditions"):
+            self.stored |= await store_beside(
+                self.service.store, self.key, result.etag, made, seen.beside
+            )
+        self.renditions_made += len(made.files)
+        there = {**beside.good, **described(made, self.key)}
+        in_order = tuple(there[recipe.name] for recipe in self.service.renditions)
+        return replace(result, renditions=in_order, subject=made.subject)
 
     def _wish(self, source: SourceObject) -> RemovalRequest:
         """Return what is left to ask for.
@@ -368,10 +463,10 @@ class _Journey:
 
     async def _look_back(self, row: RowState, result: RemovalResult) -> None:
         """Look whether an S3 that keeps no conditions has let somebody overwrite this meanwhile."""
-        standing = await self.service.store.look(result.key)
+        seen = await _look(result.key, self.service)
         source = await self.service.store.find(self.request.image_id, row.source_key)
-        good = _vouched_for(self._wish(source), standing, source, self.service)
-        if good is None or good.etag != result.etag:
+        good = _vouched_for(self._wish(source), seen.cutout, source, self.service)
+        if good is None or good.etag != result.etag or _judged(good, seen, self.service).missing:
             raise Superseded("Another cut-out was stored meanwhile.")
 
     def _tell(self, result: RemovalResult, source: SourceObject, is_hit: bool) -> None:
@@ -386,6 +481,7 @@ class _Journey:
             certificate_hit=is_hit,
             source_bytes=source.size_bytes,
             png_bytes=self.png_bytes,
+            renditions_made=self.renditions_made,
             **self.clock.fields(),
         )
 

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from webhook.errors import ConfigurationError
 from webhook.models import LOCAL, MODELS, PatchOrder
+from webhook.recipes import RenditionRecipe, parse_renditions
 
 DOCUMENTS = Path(__file__).parents[1] / "graphql"
 """The documents for the table of migrations/."""
@@ -55,6 +56,11 @@ class JobSettings(BaseSettings):
     s3_bucket: str = Field(pattern=_S3_BUCKET, description="Bucket of the sources and the cut-outs")
     source_prefix: str = Field(default="ogs/", description="Where the source images lie")
     target_prefix: str = Field(default="img/", description="Where the cut-outs go")
+    renditions: Annotated[tuple[RenditionRecipe, ...], NoDecode] = Field(
+        default=(),
+        description="Further files of each cut-out, such as `web.webp?max=1600`: see "
+        "[Renditions](docs/renditions.md). Without it there are none",
+    )
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         default=MODELS[:1],
         description="Models that may be asked for, separated by commas; the first is the default",
@@ -153,6 +159,11 @@ class JobSettings(BaseSettings):
         if (endpoint is None) != (secret is None):
             raise ValueError("goes with HASURA_GRAPHQL_ENDPOINT: set both, or neither")
         return secret
+
+    @field_validator("renditions", mode="before")
+    @classmethod
+    def _parse_renditions(cls, value: Any) -> Any:
+        return parse_renditions(value) if isinstance(value, str) else value
 
     @field_validator("models", mode="before")
     @classmethod

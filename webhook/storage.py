@@ -27,6 +27,7 @@ from webhook.errors import (
     StorageUnavailable,
     Superseded,
 )
+from webhook.recipes import media_type_of
 from webhook.telemetry import log
 from webhook.threads import run_in_thread
 from webhook.tracing import span
@@ -176,7 +177,7 @@ class S3Storage:
         return self._keeps_conditions
 
     async def look(self, key: str) -> StandingCutout | None:
-        """Return ETag and certificate of the cut-out `key`; None if there is no object.
+        """Return what is to be known of the cut-out or rendition `key`; None if there is none.
 
         Raises:
             StorageUnavailable, StorageRejected: S3 could not be asked.
@@ -195,11 +196,11 @@ class S3Storage:
     async def store(
         self, key: str, png: bytes, certificate: Mapping[str, str], replaces: str | None
     ) -> str:
-        """Write a PNG, at once visible as a whole, with its certificate as metadata.
+        """Write a file, at once visible as a whole, with its certificate as metadata.
 
         Args:
-            key: Where to.
-            png: The cut-out.
+            key: Where to; its suffix tells the media type.
+            png: The cut-out, or a rendition.
             certificate: What it was made from, ASCII.
             replaces: ETag of the object that lies there; None: there is none.
 
@@ -283,7 +284,9 @@ class S3Storage:
 
     def _head(self, given_up: Event, key: str) -> StandingCutout | None:
         head = self._head_or_none(key)
-        return None if head is None else StandingCutout(_plain(head["ETag"]), head["Metadata"])
+        if head is None:
+            return None
+        return StandingCutout(_plain(head["ETag"]), head["Metadata"], head["ContentLength"])
 
     def _head_source(self, given_up: Event, key: str) -> SourceObject | None:
         head = self._head_or_none(key)
@@ -333,7 +336,7 @@ class S3Storage:
                     Bucket=self._bucket,
                     Key=key,
                     Body=_Upload(png, given_up),
-                    ContentType="image/png",
+                    ContentType=media_type_of(key),
                     Metadata=certificate,
                     **condition,
                 )["ETag"]

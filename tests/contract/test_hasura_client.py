@@ -108,6 +108,8 @@ async def test_a_result_is_written_as_the_narrow_role(peer: Peer, client: Hasura
         "height": 480,
         "coverage": 0.25,
         "model": "embedded",
+        "renditions": None,
+        "subject": None,
     }
 
 

@@ -123,7 +123,8 @@ async def test_a_cutout_has_the_certificate_that_it_was_stored_with(place: Place
         certificate = {"source-etag": "abc", "coverage": coverage}
         etag = await place.store.store(KEY, coverage.encode(), certificate, etag)
         found = await place.store.look(KEY)
-        assert found == (StandingCutout(etag, certificate) if place.is_shared else None)
+        standing = StandingCutout(etag, certificate, len(coverage))
+        assert found == (standing if place.is_shared else None)
 
 
 async def test_a_cutout_takes_the_place_of_the_one_that_was_seen_and_of_no_other(

@@ -42,7 +42,7 @@ def settings_of_the_code() -> list[list[str]]:
         if field.default is PydanticUndefined:
             default = "required"
         if isinstance(field.default, tuple):
-            default = f"`{','.join(field.default)}`"
+            default = f"`{','.join(field.default)}`" if field.default else "–"
         if isinstance(field.default, Path):
             default = f"`{field.default.relative_to(ROOT)}`"
         rows.append([f"`{name.upper()}`", default, field.description or ""])

@@ -168,11 +168,18 @@ async def test_a_source_that_is_replaced_between_finding_and_fetching(server: Se
         await storage.fetch(source)
 
 
-async def test_a_cutout_is_stored_with_type_and_certificate(server: Server) -> None:
-    certificate = {"source-etag": "abc", "coverage": "0.5"}
-    await server.storage().store("img/12/trans.png", b"png", certificate, None)
-    head = server.outside.head_object(Bucket=BUCKET, Key="img/12/trans.png")
-    assert (head["ContentType"], head["ContentLength"]) == ("image/png", 3)
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [("trans.png", "image/png"), ("web.webp", "image/webp"), ("a.b.jpg", "image/jpeg")],
+)
+async def test_a_file_is_stored_with_type_and_certificate(
+    server: Server, name: str, media_type: str
+) -> None:
+    certificate = {"source-etag": "abc", "recipe": "shop.jpg?margin=5%&background=ffffff"}
+    key = f"img/12/{name}"
+    await server.storage().store(key, b"png", certificate, None)
+    head = server.outside.head_object(Bucket=BUCKET, Key=key)
+    assert (head["ContentType"], head["ContentLength"]) == (media_type, 3)
     assert head["Metadata"] == certificate
 
 

@@ -69,6 +69,21 @@ def test_a_bucket_without_conditions_is_looked_at_once_more() -> None:
     assert not seen.stories, seen.explain()
 
 
+def orders_with_renditions() -> Iterator[object]:
+    for name, limits in BETWEEN.items():
+        yield pytest.param(limits, b"small ", id=f"own files + {name}")
+    # Masks may be equal bytes, whatever their cut-outs: then ETags tell nothing.
+    for name in ("a replacement", "a crash"):
+        yield pytest.param(BETWEEN[name], b"mask.", id=f"equal files + {name}")
+
+
+@pytest.mark.parametrize(("limits", "rendition"), list(orders_with_renditions()))
+def test_no_rendition_of_another_cutout_stays_beside_it(limits: Limits, rendition: bytes) -> None:
+    seen = walk_through(("mutation by b", "backfill"), limits, rendition=rendition)
+    assert seen.orders > 100
+    assert not seen.stories, seen.explain()
+
+
 # --- that the walk would find it -----------------------------------------------------------------
 
 
@@ -84,3 +99,14 @@ def test_without_any_condition_the_walk_finds_that_the_older_computation_wins() 
     assert "the cut-out is of a former source" in seen.stories
     story = seen.stories["the cut-out is of a former source"]
     assert "replace the source" in story
+
+
+def test_without_any_condition_the_walk_finds_renditions_of_another_cutout() -> None:
+    seen = walk_through(
+        ("mutation", "backfill"),
+        Limits(replacements=1),
+        locks_rows=False,
+        blind_puts=True,
+        rendition=b"small ",
+    )
+    assert "a rendition is of another cut-out" in seen.stories

@@ -158,3 +158,19 @@ def test_no_cutout_is_left_of_a_row_that_is_deleted_meanwhile() -> None:
         "row": "gone",
         "bucket": "empty",
     }
+
+
+def test_a_kill_between_a_cutout_and_its_rendition_heals() -> None:
+    world = World("event", rendition=b"small ")
+    assert tell(world, "begin event (1)", "0: look, check, find, fetch, store", "kill 0") == {
+        "event (1)": "None",
+        "event (1)'": "source 0 by a",
+        "row": "done, source 0 by a",
+        "bucket": "source 0 by a",
+    }
+    assert not world.stale_renditions()
+    again = [step.partition(":")[2] for step in world.story if step.startswith("do 1:")]
+    assert again == [
+        *("look", "check", "check rendition", "find"),
+        *("fetch cut-out", "store rendition", "record"),
+    ]

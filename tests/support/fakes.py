@@ -99,10 +99,15 @@ class FakeStore:
         if key not in self.stored:
             return None
         png, certificate = self.stored[key]
-        return StandingCutout(_etag(png), certificate)
+        return StandingCutout(_etag(png), certificate, len(png))
 
     async def fetch(self, source: SourceObject) -> bytes:
         self._fail_if_told()
+        if source.key in self.stored:
+            png, _ = self.stored[source.key]
+            if _etag(png) != source.etag:
+                raise StorageUnavailable("The source object changed while it was read.")
+            return png
         image_id = source.key.removeprefix("ogs/")
         if image_id not in self.sources:
             raise SourceNotFound("The source object is gone.")

@@ -10,6 +10,7 @@ from webhook.cutting import Cutter
 from webhook.domain import RemovalResult
 from webhook.jobs import Jobs
 from webhook.pipeline import Service
+from webhook.recipes import parse_renditions
 
 
 def make_service(
@@ -22,6 +23,7 @@ def make_service(
     max_pixels: int = 10_000,
     pixels_in_flight: int = 10**6,
     job_timeout_s: float = 60,
+    renditions: str = "",
 ) -> Service:
     """Put a service together; one renderer."""
     segmenter = segmenter or FakeSegmenter()
@@ -41,6 +43,7 @@ def make_service(
         jobs=jobs or Jobs(100, 60, lambda: 0),
         target_prefix="img/",
         job_timeout_s=job_timeout_s,
+        renditions=parse_renditions(renditions),
     )
 
 

@@ -266,3 +266,15 @@ def test_a_wrong_address_of_hasura_is_one_mistake(environment: pytest.MonkeyPatc
 def test_every_setting_says_what_it_is_for() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
+
+
+def test_renditions_are_read_and_every_mistake_is_told(environment: pytest.MonkeyPatch) -> None:
+    assert load_settings().renditions == ()
+    environment.setenv("RENDITIONS", "web.webp?max=1600 mask.png?channel=alpha")
+    assert [it.name for it in load_settings().renditions] == ["web.webp", "mask.png"]
+    environment.setenv("RENDITIONS", "web.webp?maxx=1600 trans.png")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    (line,) = str(caught.value).splitlines()[1:]
+    assert line.startswith('  RENDITIONS: at character 10: there is no "maxx"; known: max')
+    assert line.endswith('; at character 20: "trans.png" is the name of the cut-out itself')

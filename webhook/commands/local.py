@@ -189,6 +189,7 @@ async def _cut_out(options: argparse.Namespace, report: "ProgressReport") -> int
         hasura_graphql_admin_secret=None,
         s3_bucket="none",
         models=options.model,
+        renditions=(),
     )
 
     from webhook.bootstrap import open_service_on

@@ -76,7 +76,10 @@ FORMS = {
     "record_removal": Form(
         OperationType.MUTATION,
         _WRITTEN,
-        takes=("key", "etag", "width", "height", "coverage", "model", *_OUTCOME),
+        takes=(
+            *("key", "etag", "width", "height", "coverage", "model", "renditions", "subject"),
+            *_OUTCOME,
+        ),
     ),
     "record_failure": Form(
         OperationType.MUTATION, _WRITTEN, takes=("error_code", "error_message", *_OUTCOME)

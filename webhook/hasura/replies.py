@@ -18,6 +18,7 @@ from webhook.errors import (
     TemporarilyUnavailable,
 )
 from webhook.hasura.protocol import Delivery
+from webhook.hasura.values import told_renditions, told_subject
 
 _FIRST_RETRY_AFTER_S = 10
 _LAST_RETRY_AFTER_S = 600
@@ -45,7 +46,13 @@ class Reply:
 
 def action_done(result: RemovalResult) -> Reply:
     """Answer an action whose work is done."""
-    return Reply(200, {"id": result.image_id, "key": result.key})
+    body = {
+        "id": result.image_id,
+        "key": result.key,
+        "renditions": told_renditions(result),
+        "subject": told_subject(result),
+    }
+    return Reply(200, body)
 
 
 def action_failed(error: RemovalError) -> Reply:

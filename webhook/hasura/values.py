@@ -27,8 +27,24 @@ def values_of_result(result: RemovalResult) -> dict[str, Any]:
         "height": result.height,
         "coverage": result.coverage,
         "model": result.model,
+        "renditions": told_renditions(result),
+        "subject": told_subject(result),
         "processed_at": _now(),
     }
+
+
+def told_renditions(result: RemovalResult) -> dict[str, Any] | None:
+    """Return what rows and answers say of the renditions, by their names; None: there are none."""
+    told = {
+        it.name: {"key": it.key, "width": it.width, "height": it.height, "bytes": it.size_bytes}
+        for it in result.renditions
+    }
+    return told or None
+
+
+def told_subject(result: RemovalResult) -> dict[str, int] | None:
+    """Return what rows and answers say of where the subject is."""
+    return None if result.subject is None else result.subject._asdict()
 
 
 def values_of_failure(error: RemovalError) -> dict[str, Any]:

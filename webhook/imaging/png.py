@@ -1,4 +1,4 @@
-"""RGBA rows to a PNG: strips that are filtered and deflated apart, joined into one zlib stream.
+"""Rows to a PNG, RGBA or grey: strips, filtered and deflated apart, joined into one zlib stream.
 
 Knows pixels and the file format, not mattes. The format: W3C, Portable Network Graphics (third
 edition); zlib and deflate: RFC 1950, RFC 1951.
@@ -13,12 +13,11 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_RGBA_8_BIT = struct.pack(">5B", 8, 6, 0, 0, 0)  # depth, colour type, three standard methods
+_COLOUR_TYPES = {1: 0, 4: 6}  # by the bytes of a pixel: grey, RGBA
 _RENDERING_INTENT_PERCEPTUAL = b"\x00"
 _FILTER_SUB, _FILTER_UP = 1, 2
 _SAMPLED_EVERY = 16  # rows
 _IN_FAVOUR_OF_UP = 1.2  # at the same distance deflate finds more repetitions in its rows
-_BYTES_PER_PIXEL = 4
 _LONGEST_PART_PX = 2**19  # of a strip that is a single row: it may have fifty million
 
 _ZLIB_HEADER = b"\x78\x01"  # a window of 32 KiB, the fastest level
@@ -44,11 +43,11 @@ class EncodedStrip:
     size_bytes: int
 
 
-def encode_strip(rgba: NDArray[np.uint8]) -> EncodedStrip:
-    """Encode uint8 (rows, W, 4), straight alpha, as a part of a PNG of that width."""
+def encode_strip(pixels: NDArray[np.uint8]) -> EncodedStrip:
+    """Encode uint8 (rows, W, 4), straight alpha, or grey (rows, W, 1), as a part of a PNG."""
     deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW_DEFLATE, _MEMORY_LEVEL)
     parts, adler, size_bytes = [], 1, 0
-    for filtered in _filtered_parts(rgba):
+    for filtered in _filtered_parts(pixels):
         parts.append(deflate.compress(filtered))
         adler = isal_zlib.adler32(filtered, adler)
         size_bytes += filtered.size
@@ -56,15 +55,19 @@ def encode_strip(rgba: NDArray[np.uint8]) -> EncodedStrip:
     return EncodedStrip(_chunk(b"IDAT", *parts), adler, size_bytes)
 
 
-def assemble_png(width: int, height: int, strips: Sequence[EncodedStrip]) -> bytes:
+def assemble_png(
+    width: int, height: int, strips: Sequence[EncodedStrip], bytes_per_pixel: int = 4
+) -> bytes:
     """Join the strips of a picture, from top to bottom, to a PNG that says sRGB, no more."""
+    # Depth, colour type, three standard methods.
+    kind = struct.pack(">5B", 8, _COLOUR_TYPES[bytes_per_pixel], 0, 0, 0)
     adler = 1
     for strip in strips:
         adler = _combine_adler(adler, strip)
     return b"".join(
         (
             _SIGNATURE,
-            _chunk(b"IHDR", struct.pack(">2I", width, height) + _RGBA_8_BIT),
+            _chunk(b"IHDR", struct.pack(">2I", width, height) + kind),
             _chunk(b"sRGB", _RENDERING_INTENT_PERCEPTUAL),
             _chunk(b"IDAT", _ZLIB_HEADER),
             *(strip.chunk for strip in strips),
@@ -80,47 +83,47 @@ def encode_png(rgba: NDArray[np.uint8]) -> bytes:
     return assemble_png(width, height, [encode_strip(rgba)])
 
 
-def _filtered_parts(rgba: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+def _filtered_parts(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
     """Filter a strip, at once or, if it is one long row, in parts."""
-    height, width = rgba.shape[:2]
+    height, width = pixels.shape[:2]
     if height > 1 or width <= _LONGEST_PART_PX:
-        yield _filtered(rgba)
+        yield _filtered(pixels)
         return
-    yield _filtered(rgba[:, :_LONGEST_PART_PX])
-    row = rgba[0]
+    yield _filtered(pixels[:, :_LONGEST_PART_PX])
+    row = pixels[0]
     for start in range(_LONGEST_PART_PX, width, _LONGEST_PART_PX):
         part = row[start : start + _LONGEST_PART_PX]
         yield part - row[start - 1 : start - 1 + len(part)]
 
 
-def _filtered(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _filtered(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Turn pixels into differences, each row after the byte that says to which neighbour.
 
     The left or the upper one, whichever is nearer on a sample of the strip's rows. All five
     filters, chosen row by row, would save a few percent of the size at several times the work.
     """
-    height, width = rgba.shape[:2]
-    rows = rgba.reshape(height, width * _BYTES_PER_PIXEL)
+    height, width, pixel_bytes = pixels.shape
+    rows = pixels.reshape(height, width * pixel_bytes)
     filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
     # The row above the first one belongs to another strip, which may not be finished.
-    upwards_from = 1 if _nearer_above(rows) else height
+    upwards_from = 1 if _nearer_above(rows, pixel_bytes) else height
     left, up = rows[:upwards_from], rows[upwards_from:]
     filtered[:upwards_from, 0] = _FILTER_SUB
-    filtered[:upwards_from, 1 : 1 + _BYTES_PER_PIXEL] = left[:, :_BYTES_PER_PIXEL]
+    filtered[:upwards_from, 1 : 1 + pixel_bytes] = left[:, :pixel_bytes]
     np.subtract(
-        left[:, _BYTES_PER_PIXEL:],
-        left[:, :-_BYTES_PER_PIXEL],
-        out=filtered[:upwards_from, 1 + _BYTES_PER_PIXEL :],
+        left[:, pixel_bytes:],
+        left[:, :-pixel_bytes],
+        out=filtered[:upwards_from, 1 + pixel_bytes :],
     )
     filtered[upwards_from:, 0] = _FILTER_UP
     np.subtract(up, rows[upwards_from - 1 : -1], out=filtered[upwards_from:, 1:])
     return filtered
 
 
-def _nearer_above(rows: NDArray[np.uint8]) -> bool:
+def _nearer_above(rows: NDArray[np.uint8], pixel_bytes: int) -> bool:
     here, above = rows[1::_SAMPLED_EVERY], rows[:-1:_SAMPLED_EVERY]
     from_above = here - above
-    from_left = here[:, _BYTES_PER_PIXEL:] - here[:, :-_BYTES_PER_PIXEL]
+    from_left = here[:, pixel_bytes:] - here[:, :-pixel_bytes]
     return _distance(from_above) < _IN_FAVOUR_OF_UP * _distance(from_left)
 
 

@@ -107,7 +107,9 @@ def test_the_service_may_read_rows_and_update_exactly_the_result() -> None:
         "lock_version",
         "model",
         "processed_at",
+        "renditions",
         "status",
+        "subject",
         "transparent_key",
         "width",
     ]

@@ -1,9 +1,11 @@
 """What docs/reliability.md promises, asked of a world that has come to rest."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
-from tests.support.interleaving.world import IMAGE_ID, KEY, Request, World
+from tests.support.interleaving.world import IMAGE_ID, KEY, RENDITION_KEY, Request, World
 from webhook.domain import RemovalResult
 from webhook.errors import ImageRejected, InferenceFailed, RemovalError, RowNotFound, Superseded
 
@@ -73,7 +75,18 @@ def _broken_row(world: World) -> str | None:
         return f"the row tells of another cut-out ({row.model}) than lies there ({model})"
     if model not in _models_that_may_stay(number, world):
         return "the choice of a model was undone"
-    return None
+    return _broken_rendition(row, world)
+
+
+def _broken_rendition(row: RemovalResult, world: World) -> str | None:
+    if world.rendition is None:
+        return None
+    if world.stale_renditions():
+        is_there = RENDITION_KEY in world.bucket.stored
+        return "a rendition is of another cut-out" if is_there else "a rendition is missing"
+    told = [(it.key, it.size_bytes) for it in row.renditions]
+    data, _ = world.bucket.stored[RENDITION_KEY]
+    return None if told == [(RENDITION_KEY, len(data))] else f"the row tells of {told}"
 
 
 def _models_that_may_stay(number: int, world: World) -> set[str]:
@@ -98,9 +111,13 @@ def _is_left_behind(world: World) -> bool:
 
     One that met another trouble did not see that, and what was finished before may stay.
     """
-    if KEY not in world.bucket.stored:
-        return False
-    job = world.stored_by[_etag(world.bucket.stored[KEY][0])]
+    return any(
+        _saw_no_row(world.stored_by[key, _etag(data)])
+        for key, (data, _) in world.bucket.stored.items()
+    )
+
+
+def _saw_no_row(job: "asyncio.Task[Any]") -> bool:
     return not job.cancelled() and isinstance(job.exception(), RowNotFound | Superseded)
 
 

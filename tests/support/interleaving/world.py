@@ -9,14 +9,21 @@ random test or a story told by hand, decides the order; nothing else does.
 import asyncio
 import hashlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 from tests.support.fakes import FakeRows, FakeSegmenter, FakeStore
-from webhook.domain import ModelIdentity, Priority, RemovalRequest, RemovalResult, SourceObject
+from webhook.domain import (
+    Box,
+    ModelIdentity,
+    Priority,
+    RemovalRequest,
+    RemovalResult,
+    SourceObject,
+)
 from webhook.errors import (
     InferenceFailed,
     RemovalError,
@@ -26,12 +33,16 @@ from webhook.errors import (
     WritebackUnavailable,
 )
 from webhook.imaging import Cutout
+from webhook.imaging.renditions import RenderedRendition, Renditions
 from webhook.jobs import Jobs
 from webhook.pipeline import Service, give_up, remove_background
+from webhook.recipes import RenditionRecipe, parse_renditions
 from webhook.telemetry import StageClock
 
 IMAGE_ID = "1"
 KEY = "img/1/trans.png"
+RENDITION_KEY = "img/1/small.png"
+RECIPES = parse_renditions("small.png?max=2")
 MODELS = ("a", "b", "c")
 
 Kind = Literal["event", "mutation", "mutation by b", "mutation by c", "backfill", "doomed event"]
@@ -122,6 +133,7 @@ class World:
         keeps_conditions: bool = True,
         locks_rows: bool = True,
         blind_puts: bool = False,
+        rendition: bytes | None = None,
     ) -> None:
         """Begin with a row and a source, and requests that have not begun.
 
@@ -133,7 +145,11 @@ class World:
             keeps_conditions: Whether the bucket refuses a write whose condition does not hold.
             locks_rows: Whether the table does.
             blind_puts: Whether the bucket takes every write and claims to keep conditions.
+            rendition: How the file begins that lies beside a cut-out, which follows; if it ends
+                with ".", it is the whole file: those of different cut-outs are equal then. None:
+                there is no such file.
         """
+        self.rendition = rendition
         self.loop = asyncio.new_event_loop()
         self.bucket = FakeStore({IMAGE_ID: first_source}, keeps_conditions=keeps_conditions)
         self.table = FakeRows({IMAGE_ID: "user"})
@@ -143,7 +159,7 @@ class World:
         self.story: list[str] = []
         self.unanswered: list[Request] = []
         self.row_was_deleted = False
-        self.stored_by: dict[str, asyncio.Task[Any]] = {}  # ETag of a cut-out: its job
+        self.stored_by: dict[tuple[str, str], asyncio.Task[Any]] = {}  # key and ETag: whose job
         self._locks_rows = locks_rows
         self.claims_conditions = keeps_conditions
         if blind_puts:
@@ -223,10 +239,12 @@ class World:
     def state(self) -> Any:
         """Return all that the future depends on: equal states have equal futures."""
         row = self.table.changes.get(IMAGE_ID)
-        standing = self.bucket.stored.get(KEY)
         return (
             tuple(self.sources),
-            standing and (standing[0], tuple(sorted(standing[1].items()))),
+            tuple(
+                (key, data, tuple(sorted(certificate.items())))
+                for key, (data, certificate) in sorted(self.bucket.stored.items())
+            ),
             row.etag if isinstance(row, RemovalResult) else repr(row),
             IMAGE_ID in self.table.owners,
             self.table.versions.get(IMAGE_ID, 0),
@@ -268,11 +286,20 @@ class World:
         row = self.table.changes.get(IMAGE_ID)
         standing = self.bucket.stored.get(KEY)
         etag = hashlib.md5(standing[0]).hexdigest() if standing else None
-        if isinstance(row, RemovalResult) and row.etag == etag:
+        is_told = isinstance(row, RemovalResult) and row.etag == etag
+        if is_told and not self.stale_renditions():
             return
         self.requests.append(self._request("backfill", self._new_process()))
         while actions := self.actions():
             self.act(actions[0])
+
+    def stale_renditions(self) -> list[str]:
+        """Return the keys of renditions that are missing, or of another cut-out than lies there."""
+        if self.rendition is None or KEY not in self.bucket.stored:
+            return []
+        etag = hashlib.md5(self.bucket.stored[KEY][0]).hexdigest()
+        _, certificate = self.bucket.stored.get(RENDITION_KEY, (b"", {}))
+        return [] if certificate.get("cutout-etag") == etag else [RENDITION_KEY]
 
     # --- how it happens --------------------------------------------------------------------------
 
@@ -291,6 +318,7 @@ class World:
             jobs=Jobs(100, 10**6, lambda: 0),
             target_prefix="img/",
             job_timeout_s=10**6,
+            renditions=() if self.rendition is None else RECIPES,
         )
         self.processes.append(Process(service))
         return number
@@ -398,6 +426,11 @@ class World:
         return answer
 
 
+def _named(call: str, key: str) -> str:
+    """Tell a call on a rendition from the same one on its cut-out."""
+    return call if key == KEY else f"{call} rendition"
+
+
 @dataclass(frozen=True)
 class _Store:
     """The bucket as one process calls it."""
@@ -413,10 +446,11 @@ class _Store:
         return await self._call("find", partial(self.world.bucket.find, image_id))
 
     async def look(self, key: str) -> Any:
-        return await self._call("check", partial(self.world.bucket.look, key))
+        return await self._call(_named("check", key), partial(self.world.bucket.look, key))
 
     async def fetch(self, source: SourceObject) -> Any:
-        return await self._call("fetch", partial(self.world.bucket.fetch, source))
+        name = "fetch cut-out" if source.key == KEY else "fetch"
+        return await self._call(name, partial(self.world.bucket.fetch, source))
 
     async def store(
         self, key: str, png: bytes, certificate: Mapping[str, str], replaces: str | None
@@ -425,13 +459,15 @@ class _Store:
             etag = await self.world.bucket.store(key, png, certificate, replaces)
             job = asyncio.current_task()
             assert job is not None
-            self.world.stored_by[etag] = job
+            self.world.stored_by[key, etag] = job
             return etag
 
-        return await self._call("store", perform, writes=True)
+        return await self._call(_named("store", key), perform, writes=True)
 
     async def remove(self, key: str, etag: str) -> None:
-        await self._call("remove", partial(self.world.bucket.remove, key, etag), writes=True)
+        await self._call(
+            _named("remove", key), partial(self.world.bucket.remove, key, etag), writes=True
+        )
 
     async def remove_all(self, prefix: str) -> int:
         raise NotImplementedError
@@ -478,8 +514,13 @@ class _Cutter:
 
     @asynccontextmanager
     async def cut_out(
-        self, source: SourceObject, model: ModelIdentity, priority: Priority, clock: StageClock
-    ) -> AsyncIterator[Cutout]:
+        self,
+        source: SourceObject,
+        model: ModelIdentity,
+        recipes: Sequence[RenditionRecipe],
+        priority: Priority,
+        clock: StageClock,
+    ) -> AsyncIterator[tuple[Cutout, Renditions]]:
         data = await self.store.fetch(source)
         if data.startswith(b"broken"):
             raise UnsupportedImage(data.decode())
@@ -490,7 +531,23 @@ class _Cutter:
             self.world.sources.index(data),
             model.name,
         )
-        yield Cutout(png, 4, 3, 0.5)
+        yield Cutout(png, 4, 3, 0.5), self._renditions(png, recipes)
+
+    @asynccontextmanager
+    async def renditions_of(
+        self,
+        cutout: SourceObject,
+        recipes: Sequence[RenditionRecipe],
+        priority: Priority,
+        clock: StageClock,
+    ) -> AsyncIterator[Renditions]:
+        yield self._renditions(await self.store.fetch(cutout), recipes)
+
+    def _renditions(self, png: bytes, recipes: Sequence[RenditionRecipe]) -> Renditions:
+        begin = self.world.rendition or b""
+        data = begin if begin.endswith(b".") else begin + png
+        files = [RenderedRendition(recipe, data, 2, 1) for recipe in recipes]
+        return Renditions(files, Box(0, 0, 4, 3))
 
     def _is_doomed(self) -> bool:
         return any(

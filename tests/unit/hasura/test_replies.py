@@ -171,7 +171,8 @@ def test_a_fault_of_ours_is_a_500_to_an_action() -> None:
 
 
 def test_answers_of_finished_work() -> None:
-    assert action_done(RESULT).body == {"id": "12", "key": "img/12/trans.png"}
+    told = {"id": "12", "key": "img/12/trans.png", "renditions": None, "subject": None}
+    assert action_done(RESULT).body == told
     assert event_done(RESULT).body == {"status": "done", "id": "12", "key": "img/12/trans.png"}
     assert runsync_done(RESULT).body == {"key": "img/12/trans.png"}
 

@@ -1,0 +1,3 @@
+ALTER TABLE public.images
+  DROP COLUMN subject,
+  DROP COLUMN renditions;
