@@ -3,7 +3,7 @@
 It only reads. Who does the work, and when, is the caller's matter.
 """
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -20,14 +20,17 @@ from webhook.domain import (
     target_key,
 )
 from webhook.errors import InvalidImageId
+from webhook.recipes import RenditionRecipe
+from webhook.renditions import is_good, key_beside
 
 PAGE_ROWS = 1000
 _HEADS_AT_ONCE = 16
 
-Reason = Literal["pending", "failed", "missing", "different", "stale"]
+Reason = Literal["pending", "failed", "missing", "different", "stale", "renditions"]
 """Why a row is to be worked on: what its status says; `missing`: it says done, but its cut-out is
 not there; `different`: another cut-out lies there than the one it describes; `stale`: another
-model, other parameters or another source made it."""
+model, other parameters or another source made it; `renditions`: one is missing, or is of another
+cut-out or recipe."""
 
 
 class Table(Protocol):
@@ -52,7 +55,7 @@ class Objects(Protocol):
         """Return the keys below a prefix that belong to one of many ids, each with its ETag."""
 
     async def look(self, key: str) -> StandingCutout | None:
-        """Return what is to be known of a cut-out, if it is there."""
+        """Return what is to be known of a cut-out or rendition, if it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,8 @@ class Inventory:
     """A comparison of the table with the store, in memory for one page at a time.
 
     A row costs a thousandth of a request to the table and, if it says done, as little of one to
-    list its cut-out. Where `recipe` is given, each cut-out costs one HEAD more: only its
-    certificate tells what made it.
+    list its cut-out. Where `recipe` is given, each cut-out costs one HEAD more, and each rendition
+    where `renditions` are: only its certificate tells what made it.
 
     Attributes:
         table: Where the rows are.
@@ -88,6 +91,7 @@ class Inventory:
         created_before: Younger rows are left to the service.
         status: Look only at rows with this one.
         recipe: Which cut-outs are up to date; None: do not ask.
+        renditions: Which ones there should be of each cut-out; none: do not ask.
         look_for_sources: Whether to tell of unfinished rows if they have a source.
     """
 
@@ -97,6 +101,7 @@ class Inventory:
     created_before: datetime
     status: str | None = None
     recipe: Recipe | None = None
+    renditions: Sequence[RenditionRecipe] = ()
     look_for_sources: bool = False
 
     async def page(self, after: str | None) -> Page:
@@ -130,9 +135,11 @@ class Inventory:
             {item: sources[item] for item in etags.keys() & sources.keys()}
         )
 
+        lacking = await self._lacking_renditions(etags)
+
         outstanding = []
         for row in rows:
-            reason = _reason(row, etags, stale)
+            reason = _reason(row, etags, stale, lacking)
             if reason is not None:
                 has_source = row.image_id in sources if row in looked_for else None
                 outstanding.append(OutstandingRow(row.image_id, reason, has_source))
@@ -151,26 +158,55 @@ class Inventory:
         recipe = self.recipe
         if recipe is None:
             return set()
-        stale: set[str] = set()
-        limiter = CapacityLimiter(_HEADS_AT_ONCE)
 
-        async def ask(image_id: str, source: SourceObject) -> None:
+        async def is_stale(image_id: str) -> bool:
             key = target_key(self.target_prefix, image_id)
-            async with limiter:
-                standing = await self.objects.look(key)
-            if standing is None or not certified_result(image_id, key, standing, source, recipe):
-                stale.add(image_id)
+            standing, source = await self.objects.look(key), sources[image_id]
+            return standing is None or not certified_result(image_id, key, standing, source, recipe)
 
-        try:
-            async with create_task_group() as asking:
-                for image_id, source in sources.items():
-                    asking.start_soon(ask, image_id, source)
-        except ExceptionGroup as several:  # one says enough of them all
-            raise several.exceptions[0] from several
-        return stale
+        return await _those(sources, is_stale)
+
+    async def _lacking_renditions(self, etags: Mapping[str, str]) -> Set[str]:
+        """Ask the renditions of each cut-out for their certificates."""
+        if not self.renditions:
+            return set()
+
+        async def lacks(image_id: str) -> bool:
+            key = target_key(self.target_prefix, image_id)
+            for recipe in self.renditions:
+                standing = await self.objects.look(key_beside(key, recipe.name))
+                if standing is None or not is_good(standing, etags[image_id], recipe):
+                    return True
+            return False
+
+        return await _those(etags, lacks)
 
 
-def _reason(row: ImageRow, etags: Mapping[str, str], stale: Collection[str]) -> Reason | None:
+async def _those(image_ids: Collection[str], is_one: Callable[[str], Awaitable[bool]]) -> Set[str]:
+    """Ask S3 about many images at once; return those of which the answer is yes."""
+    found: set[str] = set()
+    limiter = CapacityLimiter(_HEADS_AT_ONCE)
+
+    async def ask(image_id: str) -> None:
+        async with limiter:
+            if await is_one(image_id):
+                found.add(image_id)
+
+    try:
+        async with create_task_group() as asking:
+            for image_id in image_ids:
+                asking.start_soon(ask, image_id)
+    except ExceptionGroup as several:  # one says enough of them all
+        raise several.exceptions[0] from several
+    return found
+
+
+def _reason(
+    row: ImageRow,
+    etags: Mapping[str, str],
+    stale: Collection[str],
+    lacking: Collection[str],
+) -> Reason | None:
     if row.status == "failed":
         return "failed"
     if row.status != "done":
@@ -179,7 +215,9 @@ def _reason(row: ImageRow, etags: Mapping[str, str], stale: Collection[str]) -> 
         return "missing"
     if row.image_id in stale:  # whether or not the row describes it: it is to be made anew
         return "stale"
-    return "different" if row.cutout_etag not in (None, etags[row.image_id]) else None
+    if row.cutout_etag not in (None, etags[row.image_id]):
+        return "different"
+    return "renditions" if row.image_id in lacking else None
 
 
 def _can_be_a_key(image_id: str) -> bool:

@@ -4,7 +4,7 @@ Contract: of an action's answer a 4xx with a message reaches the caller, a 5xx h
 event's answer only a 2xx counts as delivered; `Retry-After` is obeyed even after the last retry.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from webhook.errors import (
 )
 from webhook.hasura.protocol import Delivery
 from webhook.hasura.values import told_renditions, told_subject
+from webhook.recipes import RenditionRecipe
 
 _FIRST_RETRY_AFTER_S = 10
 _LAST_RETRY_AFTER_S = 600
@@ -79,9 +80,10 @@ def backfill_done(result: RemovalResult) -> Reply:
     return Reply(200, body)
 
 
-def recipe_told(recipe: Recipe) -> Reply:
-    """Tell a backfill what makes cut-outs here: as their certificates say it."""
-    return Reply(200, recipe.certified())
+def recipe_told(recipe: Recipe, renditions: Sequence[RenditionRecipe] = ()) -> Reply:
+    """Tell a backfill what makes cut-outs and renditions here: as their certificates say it."""
+    named = " ".join(it.text for it in renditions)
+    return Reply(200, {**recipe.certified(), "renditions": named})
 
 
 def runsync_done(result: RemovalResult) -> Reply:

@@ -127,8 +127,8 @@ async def _recipe(request: Request) -> Response:
     """Tell what makes the cut-outs of who names no model; a question, so no removal is counted."""
     try:
         _let_in(request)
-        model = request.app.state.service.models.identify(None)
-        reply = replies.recipe_told(Recipe(model))
+        service = request.app.state.service
+        reply = replies.recipe_told(Recipe(service.models.identify(None)), service.renditions)
     except RemovalError as exc:
         reply = replies.action_failed(_explain(exc))
     return JSONResponse(reply.body, reply.status, dict(reply.headers))

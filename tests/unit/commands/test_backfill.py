@@ -322,10 +322,13 @@ class There:
     rows: FakeRows = field(default_factory=pending_rows)
     jobs: Jobs[RemovalResult] = field(default_factory=lambda: Jobs(8, 60, lambda: 0))
     presented: str = SECRET
+    renditions: str = ""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Service]:
-        yield make_service(self.store, self.rows, self.segmenter, jobs=self.jobs)
+        yield make_service(
+            self.store, self.rows, self.segmenter, jobs=self.jobs, renditions=self.renditions
+        )
 
     @asynccontextmanager
     async def asked(self) -> AsyncIterator[RunningService]:
@@ -548,3 +551,51 @@ async def test_a_body_of_a_backfill_is_asked_for_behind_the_live_work(there: The
         answer = await client.post(BACKFILL_PATH, json={"id": "07"}, headers=headers)
     assert answer.status_code == 200
     assert priorities == ["backfill"]
+
+
+# --- renditions -----------------------------------------------------------------------------------
+
+
+async def test_renditions_that_are_missing_or_of_another_recipe_are_made_without_the_device(
+    there: There, report: ProgressReport
+) -> None:
+    there.rows.owners = dict.fromkeys(["01", "02", "03", "04"], "anyone")
+    for image_id, setting in {
+        "01": "",
+        "02": "a.webp?max=20 mask.png?channel=alpha",
+        "03": "a.webp?max=8 mask.png?channel=alpha",
+        "04": "a.webp?max=20",
+    }.items():
+        there.renditions = setting
+        async with there.asked() as service:
+            await service.remove_background(RemovalRequest(image_id))
+    started, there.renditions = there.segmenter.started, "mask.png?channel=alpha a.webp?max=20"
+    async with there.asked() as service:
+        look = Inventory(
+            there.rows,
+            there.store,
+            "img/",
+            created_before=datetime.now(UTC),
+            renditions=await service.renditions(),
+        )
+        found = [row.image_id for row in (await look.page(None)).outstanding]
+        run = Backfill(service.remove_background, report, FailureList(), "halves")
+        await run.run(Search(look, report, None), concurrency=2)
+        left = (await look.page(None)).outstanding
+    assert (found, left) == (["01", "03", "04"], [])
+    assert there.segmenter.started == started
+    for image_id in found:
+        row = there.rows.changes[image_id]
+        assert isinstance(row, RemovalResult)
+        assert [it.name for it in row.renditions] == ["mask.png", "a.webp"]
+        assert row.renditions[1].width == 20
+
+
+async def test_renditions_are_not_looked_at_unless_they_are_asked_for(there: There) -> None:
+    there.rows.owners = {"01": "anyone"}
+    there.renditions = "a.webp"
+    async with there.asked() as service:
+        await service.remove_background(RemovalRequest("01"))
+    del there.store.stored["img/01/a.webp"]
+    look = Inventory(there.rows, there.store, "img/", created_before=datetime.now(UTC))
+    assert not (await look.page(None)).outstanding

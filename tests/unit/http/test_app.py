@@ -174,6 +174,7 @@ def test_a_backfill_is_told_the_default_recipe_if_it_knows_the_secret(
             "revision": "r1",
             "precision": "float32",
             "parameters": PARAMETERS_VERSION,
+            "renditions": "",
         },
     )
     refused = client.get(RECIPE_PATH, headers={"x-webhook-secret": "wrong"})

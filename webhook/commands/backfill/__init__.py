@@ -7,7 +7,7 @@ import argparse
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from webhook.domain import Recipe
+from webhook.errors import ConfigurationError
+from webhook.recipes import RenditionRecipe
 from webhook.tuning import tune_process
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ examples:
   python -m webhook backfill                    rows without a cut-out
   python -m webhook backfill --status failed    only those that failed, once more
   python -m webhook backfill --stale            after MODELS or the service has changed
+  python -m webhook backfill --renditions       after RENDITIONS has changed; no device needed
   python -m webhook backfill --limit 100        a first hundred, to see how it goes
   python -m webhook backfill --through http://webhook:8000
                                                 the running service does the work
@@ -76,6 +79,12 @@ def add_command(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         action="store_true",
         help="also redo cut-outs that another model, other parameters or another source made; "
         "asks S3 about every single cut-out",
+    )
+    parser.add_argument(
+        "--renditions",
+        action="store_true",
+        help="also make the renditions that are missing, or of another cut-out or recipe; asks S3 "
+        "about every single one",
     )
     parser.add_argument("--limit", type=_positive, metavar="N", help="do N images at most")
     parser.add_argument(
@@ -157,10 +166,11 @@ def _usual_concurrency(options: argparse.Namespace, settings: "RowSettings") -> 
 
 @dataclass(frozen=True, slots=True)
 class _Worker:
-    """Who does what is found, and what makes the cut-outs of it."""
+    """Who does what is found, and what makes the cut-outs and renditions of it."""
 
     remove: "Remover"
     recipe: Recipe
+    renditions: Sequence[RenditionRecipe]
 
 
 @asynccontextmanager
@@ -177,13 +187,18 @@ async def _opened(
     started = datetime.now(UTC)
     store, worker = open_store(settings), None
     async with open_rows(settings) as table, AsyncExitStack() as stack:
-        if options.stale or not options.dry_run:
+        renditions: Sequence[RenditionRecipe] = settings.renditions if options.renditions else ()
+        is_theirs = options.renditions and options.through is not None
+        if options.stale or is_theirs or not options.dry_run:
             opening = (
                 _working_here(store, table, settings, concurrency)
                 if options.through is None
                 else _working_there(options.through, settings, report, concurrency)
             )
             worker = await stack.enter_async_context(opening)
+            renditions = worker.renditions if options.renditions else ()
+        if options.renditions and not renditions:
+            raise ConfigurationError("--renditions: the setting RENDITIONS names none.")
         yield (
             Inventory(
                 table,
@@ -192,6 +207,7 @@ async def _opened(
                 created_before=started,
                 status=options.status,
                 recipe=worker.recipe if options.stale and worker else None,
+                renditions=renditions,
                 look_for_sources=options.dry_run,
             ),
             worker,
@@ -210,7 +226,7 @@ async def _working_here(
     settings = settings.model_copy(update={"max_jobs": 2 * concurrency})
     async with open_service_on(store, table, settings) as service:
         recipe = Recipe(service.models.identify(None))
-        yield _Worker(partial(remove_background, service=service), recipe)
+        yield _Worker(partial(remove_background, service=service), recipe, settings.renditions)
 
 
 @asynccontextmanager
@@ -226,7 +242,8 @@ async def _working_there(
     assert isinstance(settings, Settings)
     async with open_running_service(url, settings.webhook_secret, concurrency) as service:
         recipe = await patiently(service.recipe, PAUSES_S, report.note_outage)
-        yield _Worker(service.remove_background, recipe)
+        renditions = await patiently(service.renditions, PAUSES_S, report.note_outage)
+        yield _Worker(service.remove_background, recipe, renditions)
 
 
 def _list_failures(failures: "FailureList", report: "ProgressReport") -> None:

@@ -17,6 +17,7 @@ from webhook.errors import (
 )
 from webhook.hasura.protocol import SECRET_HEADER
 from webhook.http.app import BACKFILL_PATH, RECIPE_PATH
+from webhook.recipes import RenditionRecipe, parse_renditions
 
 # No job takes longer than 95 s (settings.py), and its body 5 s before it.
 _ANSWER_TIMEOUT_S = 120.0
@@ -45,6 +46,7 @@ class _Recipe(BaseModel):
     revision: str
     precision: str
     parameters: str
+    renditions: str
 
 
 class _Extensions(BaseModel):
@@ -78,6 +80,11 @@ class RunningService:
         """
         told = await self._ask(_Recipe, "GET", RECIPE_PATH)
         return Recipe(ModelIdentity(told.model, told.revision, told.precision), told.parameters)
+
+    async def renditions(self) -> tuple[RenditionRecipe, ...]:
+        """Return what it makes of each cut-out; raises as `recipe`."""
+        told = await self._ask(_Recipe, "GET", RECIPE_PATH)
+        return parse_renditions(told.renditions)
 
     async def remove_background(self, request: RemovalRequest) -> RemovalResult:
         """Have a job done behind the live work; raises as `recipe`."""
