@@ -133,6 +133,36 @@ def test_stale_cutouts_are_made_anew_and_the_others_stay(
         assert database.row(image_id)["processed_at"] == processed_at
 
 
+def test_renditions_that_are_asked_for_later_are_made_and_shown_to_the_user(
+    shell: Shell, user: User, database: Database, image_id: str, old_row: Callable[..., str]
+) -> None:
+    user.upload(image_id, ROCKET, ".jpg")
+    user.insert(image_id)
+    row = database.finished_row(image_id)
+    before = certificate(user, image_id)
+    assert (row["renditions"], row["subject"]) == (None, None)
+    setting = "web.webp?max=200 mask.png?channel=alpha"
+
+    counted = shell.run("backfill --renditions --dry-run --json", RENDITIONS=setting)
+    assert counted.summary["to_do"] == {"renditions": 1}
+    assert shell.run("backfill --renditions", RENDITIONS=setting).status == 0
+
+    asked = "query ($id: uuid!) { images_by_pk(id: $id) { renditions subject } }"
+    seen = user.graphql(asked, id=image_id)["data"]["images_by_pk"]
+    assert seen["renditions"].keys() == {"web.webp", "mask.png"}
+    web = seen["renditions"]["web.webp"]
+    assert (web["key"], web["width"]) == (f"img/{image_id}/web.webp", 200)
+    assert seen["subject"].keys() == {"left", "top", "width", "height"}
+    client, bucket = user.stack.s3.client(), user.stack.bucket
+    stored = client.head_object(Bucket=bucket, Key=web["key"])
+    assert (stored["ContentType"], stored["ContentLength"]) == ("image/webp", web["bytes"])
+    assert certificate(user, image_id) == before
+
+    ended = shell.run("backfill --renditions")
+    assert ended.status == 2
+    assert "--renditions: the setting RENDITIONS names none." in ended.err
+
+
 def test_a_backfill_that_was_stopped_or_killed_goes_on_where_it_was(
     shell: Shell, user: User, database: Database, old_row: Callable[..., str]
 ) -> None:

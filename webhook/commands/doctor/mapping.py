@@ -20,7 +20,7 @@ def examine_documents(examination: Examination, settings: Settings) -> Documents
             examination.add("documents", "fail", mistake.strip())
         return None
     examination.add("documents", "ok", f"those of {settings.graphql_documents} are right")
-    for lack in _lacks(documents):
+    for lack in (*_lacks(documents), *_lacks_of_renditions(documents, settings)):
         examination.add("documents", "weak", lack)
     return documents
 
@@ -44,6 +44,11 @@ def _lacks(documents: Documents) -> Iterator[str]:
     if documents.record_failure is None:
         yield "record_failure is missing: rows do not show failures; answers and the log do"
     yield from _lacks_of_a_backfill(documents)
+
+
+def _lacks_of_renditions(documents: Documents, settings: Settings) -> Iterator[str]:
+    if settings.renditions and "renditions" not in documents.record_removal.types:
+        yield "record_removal: without $renditions rows do not tell of the renditions"
 
 
 def _lacks_of_a_backfill(documents: Documents) -> Iterator[str]:
