@@ -18,6 +18,14 @@ ROOT = Path(__file__).parents[2]
 MADE_UP: list[dict[str, Any]] = [
     {"bench": "image_path", "megapixels": 1.0, "one_thread_ms": {"ours": {"decode": 1.0}}},
     {
+        "bench": "renditions",
+        "megapixels": 1.0,
+        "processor_ms": {
+            "a.webp": {"ours": 1.0, "Pillow": 5.0},
+            "all": {"ours": 1.0, "Pillow": 5.0},
+        },
+    },
+    {
         "bench": "edges",
         "colour_error": {"a kind": {"matte only": 20.0, "ours": 2.0, "pymatting": 2.0}},
     },

@@ -25,6 +25,10 @@ CHEAP = ("gif-huge-canvas", "jpeg-4-gigapixels", "mutant", "zip")
 # Small enough for a test, which looks at what is measured and not at how much.
 SMALL: dict[str, tuple[list[str], dict[str, Any]]] = {
     "python -m bench image_path": (["--megapixels", "0.3", "--rounds", "1"], {}),
+    "python -m bench renditions": (
+        ["--rounds", "1", "--seconds", "0.5"],
+        {"MEGAPIXELS": 0.2, "IN_FLIGHT": 2, "DEVICE_S": 0.01},
+    ),
     "python -m bench throughput": (
         ["--seconds", "1"],
         {"MEGAPIXELS": 0.2, "IN_FLIGHT": 4, "IDLE_PAUSE_S": 0, "FLAT": replace(FLAT, image_s=0.01)},

@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +13,24 @@ from PIL import Image
 from webhook.domain import Box
 from webhook.imaging.matte import OPAQUE
 from webhook.imaging.png import assemble_png, encode_strip
-from webhook.imaging.premultiplied import premultiply, put_on, straighten
+from webhook.imaging.premultiplied import premultiply, put_on, straighten, word_of
 from webhook.imaging.shrinking import shrink
 from webhook.imaging.workers import CORES
 from webhook.recipes import LARGEST_SIDE_PX, Format, RenditionRecipe
+
+_PIXEL = TypeVar("_PIXEL", np.uint8, np.uint32)
 
 _SUBJECT_ALPHA = 128
 _LEAST_SUBJECT = 1e-4  # of the picture's area; less is a speck
 _STRIP_BYTES = 2**21
 _SMALL_PX = 2**18
+# 176 levels of alpha, each within 1. With more than 192, libwebp codes alpha twice, to compare.
+_WEBP_ALPHA_QUALITY = 90
 _AVIF_SPEED = 8  # of 10; 6 takes three times as long for a tenth of the bytes
 
-# Measured at full size, beside the picture and its PNG.
-_ENCODER_BYTES_PER_PIXEL: dict[Format, int] = {"PNG": 6, "JPEG": 6, "WEBP": 20, "AVIF": 44}
+# Of a file, beside the picture and its PNG: the most that was measured, of noise.
+_BYTES_PER_PIXEL: dict[Format, int] = {"PNG": 16, "JPEG": 6, "WEBP": 34, "AVIF": 36}
+_GREY_PNG_BYTES_PER_PIXEL = 4
 _GRANTED_BYTES_PER_PIXEL = 16
 _PICTURE_BYTES_PER_PIXEL = 8  # itself, and its PNG at worst
 
@@ -69,7 +74,9 @@ def pixels_to_grant(recipes: Sequence[RenditionRecipe], pixels: int) -> int:
             largest = min(largest, recipe.max_px**2)
         if recipe.canvas is not None:
             largest = recipe.canvas[0] * recipe.canvas[1]
-        most = max(most, largest * _ENCODER_BYTES_PER_PIXEL[recipe.format])
+        is_grey_png = recipe.alpha_alone and recipe.format == "PNG"
+        each = _GREY_PNG_BYTES_PER_PIXEL if is_grey_png else _BYTES_PER_PIXEL[recipe.format]
+        most = max(most, largest * each)
     needed = _PICTURE_BYTES_PER_PIXEL * pixels + most
     return max(pixels, -(-needed // _GRANTED_BYTES_PER_PIXEL))
 
@@ -107,11 +114,12 @@ def render_renditions(
 def find_subject(rgba: NDArray[np.uint8]) -> Box | None:
     """Return the box of what is at least half opaque; None if that is next to nothing."""
     height, width = rgba.shape[:2]
+    words = rgba.view(np.uint32)[:, :, 0]  # alpha is the highest byte
     columns = np.zeros(width, np.bool_)
     rows = np.zeros(height, np.bool_)
     count, rows_per_strip = 0, max(1, _STRIP_BYTES // (4 * width))
     for top in range(0, height, rows_per_strip):
-        opaque = rgba[top : top + rows_per_strip, :, 3] >= _SUBJECT_ALPHA
+        opaque = words[top : top + rows_per_strip] >= _SUBJECT_ALPHA << 24
         columns |= opaque.any(axis=0)
         rows[top : top + rows_per_strip] = opaque.any(axis=1)
         count += int(np.count_nonzero(opaque))
@@ -150,21 +158,24 @@ def _part_shown(recipe: RenditionRecipe, subject: Box | None, width: int, height
 def _composed(small: NDArray[np.uint8], recipe: RenditionRecipe) -> NDArray[np.uint8]:
     """Return what the file shows: uint8 (H, W, 4), straight alpha; or grey (H, W, 1)."""
     if recipe.alpha_alone:
-        picture = small[:, :, 3:].copy()
-        empty: tuple[int, ...] = (0,)
+        return _on_canvas(small[:, :, 3].copy(), recipe, np.uint8(0))[:, :, None]
+    picture = small.copy()
+    if recipe.background is None:
+        straighten(picture)
+        empty = word_of((0, 0, 0, 0))
     else:
-        picture = small.copy()
-        if recipe.background is None:
-            straighten(picture)
-            empty = (0, 0, 0, 0)
-        else:
-            put_on(picture, recipe.background)
-            empty = (*recipe.background, OPAQUE)
+        put_on(picture, recipe.background)
+        empty = word_of((*recipe.background, OPAQUE))
+    words = _on_canvas(picture.view(np.uint32)[:, :, 0], recipe, empty)
+    return words.view(np.uint8).reshape(*words.shape, 4)
+
+
+def _on_canvas(picture: NDArray[_PIXEL], recipe: RenditionRecipe, empty: _PIXEL) -> NDArray[_PIXEL]:
+    """Put a picture, a number for each pixel, into the middle of its canvas, if it has one."""
     if recipe.canvas is None:
         return picture
-    canvas = np.empty((recipe.canvas[1], recipe.canvas[0], len(empty)), np.uint8)
-    canvas[:] = empty
-    height, width = picture.shape[:2]
+    canvas = np.full(recipe.canvas[::-1], empty)
+    height, width = picture.shape
     left, top = (canvas.shape[1] - width) // 2, (canvas.shape[0] - height) // 2
     canvas[top : top + height, left : left + width] = picture
     return canvas
@@ -184,14 +195,14 @@ def _encoded(picture: NDArray[np.uint8], recipe: RenditionRecipe) -> bytes:
 
 
 def _options(recipe: RenditionRecipe, pixels: int) -> dict[str, Any]:
-    """Return how Pillow writes the file. Alpha is lossless in each format that has it."""
+    """Return how Pillow writes the file. Alpha stays within 1 of 255 in each format that has it."""
     match recipe.format:
         case "WEBP":
             # A large one by the quickest method: the next takes three times as long, for alpha.
-            options = {"method": 4 if pixels <= _SMALL_PX else 0}
+            options = {"method": 2 if pixels <= _SMALL_PX else 0}
             if recipe.quality is None:
                 return {**options, "lossless": True, "quality": 20}
-            return {**options, "quality": recipe.quality}
+            return {**options, "quality": recipe.quality, "alpha_quality": _WEBP_ALPHA_QUALITY}
         case "AVIF":
             return {
                 "quality": recipe.quality,

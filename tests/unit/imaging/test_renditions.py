@@ -274,6 +274,6 @@ def test_a_job_asks_for_the_memory_of_its_largest_file() -> None:
     assert pixels_to_grant((), 1000) == 1000
     small, full = (parse_renditions(text) for text in ("a.avif?max=10", "a.avif"))
     assert pixels_to_grant(small, 10**6) == 10**6
-    assert pixels_to_grant(full, 10**6) > 3 * 10**6
+    assert pixels_to_grant(full, 10**6) > 2 * 10**6
     canvas = parse_renditions("a.png?size=5000x5000")
-    assert pixels_to_grant(canvas, 1) > 9 * 10**6
+    assert pixels_to_grant(canvas, 1) > 20 * 10**6
