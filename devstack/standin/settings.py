@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from devstack.standin.errors import MetadataRefused
 from devstack.standin.session import Authentication, boolean, read_jwt_secret
@@ -56,6 +56,14 @@ class Settings:
             naming_conventions="naming_convention" in _experimental(environment),
             default_convention=_convention(environment),
         )
+
+    def told(self) -> dict[str, Any]:
+        """Give what an admin may know of them, by graphql-engine's own names."""
+        return {
+            "is_allow_list_enabled": self.allow_list,
+            "experimental_features": ["naming_convention"] if self.naming_conventions else [],
+            "default_naming_convention": self.default_convention,
+        }
 
 
 def _flag(environment: Mapping[str, str], name: str) -> bool:

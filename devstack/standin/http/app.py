@@ -1,6 +1,6 @@
 """The HTTP side: endpoints, the envelope of errors, CORS. What is answered is decided elsewhere."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,6 +16,7 @@ from devstack.standin.errors import EngineError
 from devstack.standin.execution.operations import Operations
 from devstack.standin.http.metadata_api import MetadataApi
 from devstack.standin.http.query_api import QueryApi
+from devstack.standin.http.requests import refuse_others_than_admin
 from devstack.standin.http.sockets import serve_socket
 from devstack.standin.session import Authentication
 from devstack.standin.webhooks.outbound import VERSION
@@ -34,8 +35,9 @@ def create_app(
     operations: Operations,
     metadata_api: MetadataApi,
     query_api: QueryApi,
+    config: Mapping[str, Any],
 ) -> Starlette:
-    """Put the endpoints together."""
+    """Put the endpoints together; `config` tells an admin how the stand-in was set up."""
 
     async def graphql(request: Request) -> Response:
         try:
@@ -60,6 +62,13 @@ def create_app(
 
         return endpoint
 
+    async def told_config(request: Request) -> Response:
+        try:
+            refuse_others_than_admin(authentication.session(request.headers))
+            return JSONResponse({"version": VERSION, **config})
+        except EngineError as error:
+            return JSONResponse(error.plain(), error.status)
+
     return Starlette(
         routes=[
             Route("/v1/graphql", graphql, methods=["POST"]),
@@ -67,6 +76,7 @@ def create_app(
             Route("/v1/metadata", administered(metadata_api), methods=["POST"]),
             Route("/v2/query", administered(query_api), methods=["POST"]),
             Route("/v1/version", _version),
+            Route("/v1alpha1/config", told_config),
             Route("/healthz", _health),
         ],
         middleware=[_CORS],
