@@ -245,6 +245,13 @@ class RowSettings(JobSettings):
     )
 
 
+class ConnectSettings(RowSettings):
+    """What `connect` needs: Hasura and the table. It touches no bucket, and writes documents."""
+
+    s3_bucket: str = "none"
+    graphql_documents: Path = Path("documents")
+
+
 class Settings(RowSettings):
     """What the webhook needs: the settings of its work on rows, and its own door."""
 
@@ -295,6 +302,11 @@ def load_settings() -> Settings:
 def load_row_settings() -> RowSettings:
     """Do as `load_settings`, for a command that works on rows and takes no calls."""
     return _load(RowSettings)
+
+
+def load_connect_settings() -> ConnectSettings:
+    """Do as `load_settings`, for the command that joins a Hasura."""
+    return _load(ConnectSettings)
 
 
 def load_job_settings(**given: Any) -> JobSettings:

@@ -7,7 +7,7 @@ import httpx2
 
 from webhook.commands.doctor.examination import Examination, Trouble
 from webhook.hasura.client import ROLE, TIMEOUT_S
-from webhook.settings import Settings
+from webhook.settings import RowSettings
 
 APPLY = "apply hasura_metadata/ (hasura metadata apply)."
 
@@ -20,10 +20,14 @@ def examine_engine(examination: Examination, engine: "Engine") -> bool:
     return False
 
 
+class NoAnswer(Trouble):
+    """Nothing came back: whether Hasura did what it was asked to is not known."""
+
+
 class Engine:
     """Hasura, asked as our role or as the administrator."""
 
-    def __init__(self, examination: Examination, settings: Settings) -> None:
+    def __init__(self, examination: Examination, settings: RowSettings) -> None:
         self._examination = examination
         self._settings = settings
 
@@ -50,22 +54,34 @@ class Engine:
             raise Trouble(f"{url} does not answer as Hasura does: correct HASURA_GRAPHQL_ENDPOINT.")
         return answer
 
-    def post(self, url: str, body: Any, headers: Mapping[str, str]) -> httpx2.Response:
+    def post(
+        self, url: str, body: Any, headers: Mapping[str, str], timeout_s: float = TIMEOUT_S
+    ) -> httpx2.Response:
         """Send JSON with the admin secret, and note the time that the answer tells.
 
         Raises:
-            Trouble: there is no answer.
+            NoAnswer: there is none.
         """
+        return self._send("POST", url, headers, timeout_s, body)
+
+    def get(self, url: str) -> httpx2.Response:
+        """Do as `post`, with nothing to send."""
+        return self._send("GET", url, {}, TIMEOUT_S)
+
+    def _send(
+        self, method: str, url: str, headers: Mapping[str, str], timeout_s: float, body: Any = None
+    ) -> httpx2.Response:
         secret = self._settings.hasura_graphql_admin_secret.get_secret_value()
         try:
-            response = httpx2.post(
+            response = httpx2.request(
+                method,
                 url,
                 json=body,
-                timeout=TIMEOUT_S,
+                timeout=timeout_s,
                 headers={"x-hasura-admin-secret": secret, **headers},
             )
         except httpx2.HTTPError as exc:
-            raise Trouble(
+            raise NoAnswer(
                 f"{url} can't be reached: see whether Hasura runs, and HASURA_GRAPHQL_ENDPOINT."
             ) from exc
         self._examination.note_clock("Hasura", response.headers.get("date"))
