@@ -18,11 +18,12 @@ from webhook.hasura.replies import Patience
 from webhook.jobs import Jobs
 from webhook.models import EMBEDDED
 from webhook.pipeline import ObjectStore, Rows, Service
+from webhook.s3 import open_client
 from webhook.segmentation.device import choose_device, compile_network
 from webhook.segmentation.segmenter import TorchSegmenter
 from webhook.segmentation.weights import LoadedModel, LocalModel, load_model
 from webhook.settings import JobSettings, RowSettings, Settings
-from webhook.storage import S3Storage, open_client
+from webhook.storage import S3Storage
 from webhook.telemetry import log
 from webhook.tracing import exporting
 

@@ -10,8 +10,8 @@ from webhook.commands.doctor.mapping import examine_documents
 from webhook.commands.doctor.role import examine_role
 from webhook.commands.doctor.wiring import examine_wiring
 from webhook.errors import ConfigurationError, StorageRejected
+from webhook.s3 import open_client
 from webhook.settings import load_settings
-from webhook.storage import open_client
 
 
 def examine() -> list[Finding]:
