@@ -36,6 +36,8 @@ Loader = Callable[[JobSettings], Mapping[str, LoadedModel]]
 
 # Of the largest size that is allowed; of the usual one they are dozens.
 _LARGEST_SOURCES_IN_FLIGHT = 8
+# With one, a few dear pictures would hold up all others; so the system shares its time among them.
+_DECODERS_PER_CORE = 2
 _OF_DEADLINE_TO_DECODE = 0.3  # so that a second try ends before it
 
 
@@ -129,7 +131,7 @@ async def open_service_on(
     with exporting(settings.traces_url):
         async with (
             open_decoders(
-                cores,
+                _DECODERS_PER_CORE * cores,
                 max_pixels=settings.max_pixels,
                 max_pixels_in_flight=settings.max_pixels_in_flight,
                 patience_s=settings.job_timeout_s * _OF_DEADLINE_TO_DECODE,
