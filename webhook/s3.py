@@ -45,6 +45,7 @@ _EXPIRED = frozenset(
         "TokenRefreshRequired",
     }
 )
+_UNKNOWN = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch"})
 _TOO_LARGE = frozenset({"413", "EntityTooLarge", "RequestEntityTooLarge"})
 
 
@@ -73,6 +74,19 @@ def open_client() -> "S3Client":
     return client
 
 
+def has_credentials() -> bool:
+    """Tell whether boto3 finds any, wherever it looks; it may ask over the network."""
+    return boto3.Session().get_credentials() is not None
+
+
+def concerns_credentials(error: RemovalError) -> bool:
+    """Tell whether an error of `botocore_errors` may go away with other credentials."""
+    cause = error.__cause__
+    if isinstance(cause, boto_errors.ClientError):
+        return cause.response.get("Error", {}).get("Code") in _EXPIRED | _UNKNOWN
+    return isinstance(cause, boto_errors.NoCredentialsError)
+
+
 def _refuse_redirect(response: Any, **_: Any) -> None:
     """Stop before botocore asks the bucket's region, is redirected again, and asks again.
 
@@ -99,8 +113,10 @@ def botocore_errors() -> Iterator[None]:
         yield
     except boto_errors.ClientError as exc:
         raise _answered(exc) from exc
-    except (boto_errors.NoCredentialsError, boto_errors.PartialCredentialsError) as exc:
-        raise StorageRejected("S3 can't be used: there are no credentials.") from exc
+    except boto_errors.NoCredentialsError as exc:
+        raise StorageUnavailable("S3 can't be used yet: there are no credentials.") from exc
+    except boto_errors.PartialCredentialsError as exc:
+        raise StorageRejected("S3 can't be used: a part of the credentials is missing.") from exc
     except boto_errors.CredentialRetrievalError as exc:
         raise StorageUnavailable(
             "The credentials for S3 can't be had from where they are."

@@ -23,10 +23,11 @@ from webhook.errors import (
     ImageTooLarge,
     InvalidSourceKey,
     SourceNotFound,
+    StorageRejected,
     StorageUnavailable,
     Superseded,
 )
-from webhook.s3 import CONNECTIONS, botocore_errors
+from webhook.s3 import CONNECTIONS, botocore_errors, concerns_credentials
 from webhook.telemetry import log
 from webhook.threads import run_in_thread
 from webhook.tracing import span
@@ -59,9 +60,26 @@ class S3Storage:
     """One bucket, through one client; blocking calls run in threads of their own limiter."""
 
     def __init__(
-        self, client: "S3Client", *, bucket: str, source_prefix: str, max_source_bytes: int
+        self,
+        client: "S3Client",
+        *,
+        bucket: str,
+        source_prefix: str,
+        max_source_bytes: int,
+        reopen: "Callable[[], S3Client] | None" = None,
     ) -> None:
+        """Work on a bucket.
+
+        Args:
+            client: Of the whole process.
+            bucket: Its name.
+            source_prefix: Where the sources lie.
+            max_source_bytes: Of the largest source.
+            reopen: Makes another client, when the credentials of this one are of no use any more.
+        """
         self._client = client
+        self._reopen = reopen
+        self._reopen_first = False
         self._bucket = bucket
         self._source_prefix = source_prefix
         self._max_source_bytes = max_source_bytes
@@ -376,12 +394,19 @@ class S3Storage:
         """
         given_up = Event()
         try:
+            if self._reopen_first and self._reopen is not None:
+                # Others may lie where they are found by now: in a file, with a sidecar.
+                self._client = await run_in_thread(self._limiter, self._reopen)
+                self._reopen_first = False
             with (
                 span(f"S3 {operation}", "client", **{"aws.s3.bucket": self._bucket}),
                 botocore_errors(),
                 fail_after(CALL_TIMEOUT_S),
             ):
                 return await run_in_thread(self._limiter, call, given_up, *args)
+        except (StorageRejected, StorageUnavailable) as exc:
+            self._reopen_first = concerns_credentials(exc)
+            raise
         except TimeoutError as exc:
             raise StorageUnavailable(f"S3 took longer than {CALL_TIMEOUT_S} s.") from exc
         finally:
