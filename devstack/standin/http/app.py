@@ -1,6 +1,6 @@
 """The HTTP side: endpoints, the envelope of errors, CORS. What is answered is decided elsewhere."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from typing import Any
 
 from starlette.applications import Starlette
@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from devstack.standin import strict_json
@@ -34,8 +34,9 @@ def create_app(
     operations: Operations,
     metadata_api: MetadataApi,
     query_api: QueryApi,
+    apis: Set[str],
 ) -> Starlette:
-    """Put the endpoints together."""
+    """Put the endpoints of the enabled APIs together; the others are as if there were none."""
 
     async def graphql(request: Request) -> Response:
         try:
@@ -60,15 +61,19 @@ def create_app(
 
         return endpoint
 
-    return Starlette(
-        routes=[
+    routes: list[BaseRoute] = [Route("/v1/version", _version), Route("/healthz", _health)]
+    if "graphql" in apis:
+        routes += [
             Route("/v1/graphql", graphql, methods=["POST"]),
             WebSocketRoute("/v1/graphql", socket),
+        ]
+    if "metadata" in apis:
+        routes += [
             Route("/v1/metadata", administered(metadata_api), methods=["POST"]),
             Route("/v2/query", administered(query_api), methods=["POST"]),
-            Route("/v1/version", _version),
-            Route("/healthz", _health),
-        ],
+        ]
+    return Starlette(
+        routes=routes,
         middleware=[_CORS],
         exception_handlers={404: _no_such_resource, 405: _no_such_resource},
     )
