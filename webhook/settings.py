@@ -236,10 +236,15 @@ class JobSettings(BaseSettings):
         return target
 
     @property
+    def hasura_url(self) -> str:
+        """Hasura's base address, below which its APIs lie; without a slash at its end."""
+        endpoint = str(self.hasura_graphql_endpoint).rstrip("/")
+        return endpoint.removesuffix("/v1/graphql").rstrip("/")
+
+    @property
     def graphql_url(self) -> str:
         """Hasura's GraphQL address, whether or not the endpoint names it already."""
-        base = str(self.hasura_graphql_endpoint).rstrip("/")
-        return base if base.endswith("/v1/graphql") else f"{base}/v1/graphql"
+        return f"{self.hasura_url}/v1/graphql"
 
     @property
     def traces_url(self) -> str | None:

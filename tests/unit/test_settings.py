@@ -137,13 +137,16 @@ def test_cutouts_and_sources_may_lie_side_by_side(environment: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["http://hasura:8080", "http://hasura:8080/", "http://hasura:8080/v1/graphql"]
+    "end", ["", "/", "//", "/v1/graphql", "/v1/graphql/", "//v1/graphql"], ids=str
 )
+@pytest.mark.parametrize("base", ["http://hasura:8080", "https://example.com/apis/hasura"])
 def test_the_endpoint_may_be_written_with_or_without_its_path(
-    environment: pytest.MonkeyPatch, endpoint: str
+    environment: pytest.MonkeyPatch, base: str, end: str
 ) -> None:
-    environment.setenv("HASURA_GRAPHQL_ENDPOINT", endpoint)
-    assert load_settings().graphql_url == "http://hasura:8080/v1/graphql"
+    environment.setenv("HASURA_GRAPHQL_ENDPOINT", base + end)
+    settings = load_settings()
+    assert settings.hasura_url == base
+    assert settings.graphql_url == f"{base}/v1/graphql"
 
 
 @pytest.mark.parametrize(
