@@ -5,7 +5,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -24,7 +24,6 @@ CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 10
 TRIES = 3
 
-_CHECKSUMS = "AWS_REQUEST_CHECKSUM_CALCULATION"
 _TRANSIENT_CODES = frozenset(
     {
         "KMS.DependencyTimeoutException",
@@ -55,16 +54,15 @@ def open_client() -> "S3Client":
     Raises:
         StorageRejected: what AWS_* says can't be used.
     """
-    when: Literal["when_required"] = "when_required"
+    # What must have a digest has one; more of them only cost, and not every server knows them.
+    os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         max_pool_connections=CONNECTIONS,
         # Not "adaptive": that lets all threads wait for one request that was throttled.
         retries={"mode": "standard", "total_max_attempts": TRIES},
-        # What must have a digest has one; more of them only cost, and not every server knows them.
-        request_checksum_calculation=None if _CHECKSUMS in os.environ else when,
-        response_checksum_validation=when,
+        response_checksum_validation="when_required",
     )
     try:
         client = boto3.Session().client("s3", config=config)
