@@ -20,8 +20,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 BEGIN, END = "<!-- from here on by python -m bench faults -->\n", "<!-- to here -->\n"
 
 
-def measure(rounds: int) -> Mapping[str, list[Outcome]]:
-    """Inject every fault `rounds` times, all of them in turn."""
+def measure(rounds: int) -> tuple[Mapping[str, list[Outcome]], int]:
+    """Inject every fault `rounds` times, all of them in turn; tell how many rows are wrong then."""
     outcomes: dict[str, list[Outcome]] = {scenario.name: [] for scenario in SCENARIOS}
     with tempfile.TemporaryDirectory() as folder, neighbourhood(Path(folder)) as house:
         for _ in range(rounds):
@@ -29,7 +29,8 @@ def measure(rounds: int) -> Mapping[str, list[Outcome]]:
                 outcome = scenario.run(house)
                 outcomes[scenario.name].append(outcome)
                 print(f"{scenario.name}: {outcome}", flush=True)
-    return outcomes
+        wrong = len(house.wrong())
+    return outcomes, wrong
 
 
 def table(outcomes: Mapping[str, list[Outcome]]) -> str:
@@ -60,18 +61,23 @@ def main() -> None:
     options = parser.parse_args()
     where = describe_machine()
     started = time.monotonic()
-    outcomes = measure(options.rounds)
+    outcomes, wrong = measure(options.rounds)
     made = table(outcomes)
     took = f"{(time.monotonic() - started) / options.rounds:.0f} s a round"
-    print(made)
+    told = (
+        f"When everything had come to rest, row, cut-out and newest source disagreed of {wrong} "
+        f"images.\nOn {where}; {took}."
+    )
+    print(f"{made}\n\n{told}")
     before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n{made}\n\nOn {where}; {took}.\n\n{END}{after}", "utf-8")
+    PAGE.write_text(f"{before}{BEGIN}\n{made}\n\n{told}\n\n{END}{after}", "utf-8")
     everything = [run for runs in outcomes.values() for run in runs]
     figures = {
         "bench": "faults",
         "injected": len(everything),
         "rows_lost": sum(run.lost for run in everything),
+        "rows_wrong": wrong,
         "computed_twice": sum(run.computed_twice for run in everything),
         "heal_s": {name: [round(run.heal_s, 2) for run in runs] for name, runs in outcomes.items()},
         "machine": where,

@@ -28,10 +28,11 @@ from webhook.hasura.protocol import SECRET_HEADER
 from webhook.http.app import EVENT_PATH
 
 MEGAPIXELS = 2
-DEVICE_S = 0.06  # for each image, batches gain nothing
+BATCH_S, IMAGE_S = 0.04, 0.02  # of the device: for each batch, and for each image in it
 INTERVAL_S = 0.5
 HOSTILE_PER_HONEST = 2
 CLIENT_TIMEOUT_S = 120.0
+SLOWEST_SHOWN = 5
 MAX_PIXELS_IN_FLIGHT = 400_000_000
 
 # What is promised.
@@ -144,6 +145,23 @@ def print_kinds(phase: Phase) -> None:
         print(f"{kind:32}{len(answers):6}{middle:10.2f}{worst:10.2f}  {told}")
 
 
+def print_slowest(stack: Stack, phase: Phase) -> None:
+    """Print what the slowest honest ones waited for, stage by stage."""
+    lines = [json.loads(line) for line in stack.service.log.read_text().splitlines()]
+    honest = set(phase.honest)
+    finished = [
+        line for line in lines if line["event"] == "removal_finished" and line["image_id"] in honest
+    ]
+    print(f"the slowest {HONEST} ones, stages in ms, waiting included:")
+    for line in sorted(finished, key=lambda line: -line["total_ms"])[:SLOWEST_SHOWN]:
+        stages = {
+            name.removesuffix("_ms"): round(value)
+            for name, value in line.items()
+            if name.endswith("_ms") and value >= 1
+        }
+        print("  " + ", ".join(f"{name} {ms}" for name, ms in stages.items()))
+
+
 def main() -> None:
     """Run the three phases; exit with 1 if a promise is broken."""
     parser = argparse.ArgumentParser(prog="python -m bench hostile", description=__doc__)
@@ -158,7 +176,7 @@ def main() -> None:
         f"{HOSTILE_PER_HONEST * count} hostile files of {len(KINDS)} kinds; on {where}"
     )
     in_flight = str(MAX_PIXELS_IN_FLIGHT)
-    with load.simulated_stack(0, DEVICE_S, MAX_PIXELS_IN_FLIGHT=in_flight) as stack:
+    with load.simulated_stack(BATCH_S, IMAGE_S, MAX_PIXELS_IN_FLIGHT=in_flight) as stack:
         process = stack.service.process
         warm_up = honest_phase(stack, 10, jpegs)
         before, storm, after = (
@@ -170,6 +188,7 @@ def main() -> None:
             for phase in (before, storm, after):
                 asyncio.run(deliver(stack, phase))
         is_the_same = process.poll() is None and stack.service.process is process
+        print_slowest(stack, storm)
         helpers_ended = ended(dict(load.metrics(stack))) if is_the_same else {}
     print_kinds(storm)
     calm_s = before.seconds + after.seconds

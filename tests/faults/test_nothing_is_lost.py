@@ -11,3 +11,7 @@ def test_nothing_is_lost(house: Neighbourhood, scenario: Scenario) -> None:
     outcome = scenario.run(house)
     assert outcome.lost == 0
     assert outcome.computed_twice <= scenario.again
+
+
+def test_at_rest_row_cutout_and_newest_source_say_the_same(house: Neighbourhood) -> None:
+    assert house.wrong() == []

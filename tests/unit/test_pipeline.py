@@ -272,3 +272,36 @@ async def is_free(budget: Budget, within_s: float) -> bool:
         async with budget.share(10**9, "live"):  # all of it
             return True
     return False
+
+
+@dataclass
+class SlowRows(FakeRows):
+    """The first look at a row takes as long as it is let."""
+
+    looks: int = 0
+    let: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def look(self, image_id: str) -> RowState:
+        seen = await super().look(image_id)
+        self.looks += 1
+        if self.looks == 1:
+            await self.let.wait()
+        return seen
+
+
+async def test_who_asks_when_the_row_names_another_source_gets_that_one() -> None:
+    store = FakeStore({"a.jpg": make_image((4, 3)), "b.jpg": make_image((8, 6))})
+    rows = SlowRows(owners={"1": "me"}, source_keys={"1": "ogs/a.jpg"})
+    async with working(store, rows=rows) as service:
+        former = asyncio.create_task(remove_background(RemovalRequest("1"), service))
+        with fail_after(PATIENCE_S):
+            while rows.looks == 0:
+                await asyncio.sleep(0.001)
+        rows.source_keys["1"] = "ogs/b.jpg"
+        latter = asyncio.create_task(remove_background(RemovalRequest("1"), service))
+        await asyncio.sleep(0.001)
+        rows.let.set()
+        assert ((await former).width, (await latter).width) == (4, 8)
+    change = rows.changes["1"]
+    assert isinstance(change, RemovalResult)
+    assert change.width == 8

@@ -15,6 +15,7 @@ from webhook.errors import (
     RequestRejected,
     RowNotFound,
     SourceNotFound,
+    Superseded,
     TemporarilyUnavailable,
 )
 from webhook.hasura.protocol import Delivery
@@ -141,6 +142,9 @@ def judge(
         since = error.row_created_at or delivery.created_at
         if since is not None:
             return "retry later" if now - since <= patience.upload_timeout else "write down"
+    if isinstance(error, Superseded if delivery.deleted_id is not None else RowNotFound):
+        # What contradicts the event may come from a replica of the database that lags behind.
+        return "end" if delivery.is_last_attempt else "retry"
     if not concerns_row(error):
         return "end"
     if isinstance(error, TemporarilyUnavailable):

@@ -84,6 +84,27 @@ class Neighbourhood:
             time.sleep(0.02)
         return len(missing)
 
+    def wrong(self) -> list[str]:
+        """Return the ids of which row, cut-out and newest source do not say the same.
+
+        To be asked when everything has come to rest; a row that failed says nothing of a cut-out.
+        """
+        client, bucket = self.stack.s3.client(), self.stack.bucket
+        done = dict(
+            self.database.sql("SELECT id::text, cutout_etag FROM images WHERE status = 'done'")
+        )
+        listed = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="img/")
+        keys = [item["Key"] for page in listed for item in page.get("Contents", ())]
+        wrong = done.keys() - {key.split("/")[1] for key in keys}
+        for key in keys:
+            image_id = key.split("/")[1]
+            cutout = client.head_object(Bucket=bucket, Key=key)
+            source = client.head_object(Bucket=bucket, Key=f"ogs/{image_id}")
+            of_newest = f'"{cutout["Metadata"]["source-etag"]}"' == source["ETag"]
+            if not of_newest or f'"{done.get(image_id)}"' != cutout["ETag"]:
+                wrong.add(image_id)
+        return sorted(wrong)
+
     def computed(self) -> int:
         """Return how often the network has run for a job, in this service and those before it."""
         return self._computed_by_the_dead + computed_by(self.stack.webhook_url)
@@ -100,15 +121,19 @@ class Neighbourhood:
         self.stack.wait_until_ready()
 
     @contextmanager
-    def second_service(self) -> Iterator[str]:
+    def second_service(self, *, past_the_proxies: bool = False) -> Iterator[str]:
         """Run another service on the same bucket and database; give its address."""
         port = free_port()
+        settings = {**self.stack.settings, "PORT": str(port)}
+        if past_the_proxies:
+            settings["AWS_ENDPOINT_URL_S3"] = self.stack.s3.endpoint_url
+            settings["HASURA_GRAPHQL_ENDPOINT"] = self.stack.engine_url
         process = ServerProcess(
             "The second service",
             [sys.executable, "-m", "webhook", "serve"],
             log=self.stack.folder / "second.log",
             cwd=Path(__file__).parents[3],
-            environment=clean_environment(**{**self.stack.settings, "PORT": str(port)}),
+            environment=clean_environment(**settings),
         )
         with process.running():
             url = f"http://127.0.0.1:{port}"

@@ -13,10 +13,13 @@ from tests.support.bodies import event_body
 from tests.support.faults.helpers import ending_helpers
 from tests.support.faults.neighbourhood import Neighbourhood, computed_by, wait_for
 from tests.support.faults.proxy import Fault
+from tests.support.photos import CHELSEA
 
 FIND, CHECK = rb"GET /images/?\?list", rb"HEAD /images/img/"
 FETCH, STORE = rb"GET /images/ogs/", rb"PUT /images/img/"
-LOOK, RECORD = (rb"(?s)POST /v1/graphql.*" + name for name in (b"FindRow", b"Record"))
+LOOK, RECORD, RECORD_FAILURE = (
+    rb"(?s)POST /v1/graphql.*" + name for name in (b"FindRow", b"Record", b"RecordFailure")
+)
 
 
 @dataclass(frozen=True)
@@ -193,16 +196,47 @@ def two_services(house: Neighbourhood) -> Outcome:
     return Outcome(lost, computed - 6, took_s)
 
 
+def newer_elsewhere(house: Neighbourhood) -> Outcome:
+    """Two jobs that are slow at their last step, while another service is done with newer files.
+
+    One is about to store a cut-out of a file that was replaced meanwhile, the other to write down
+    that a file is broken, which was repaired meanwhile.
+    """
+    replaced, repaired = house.upload(), house.upload()
+    house.user.upload(repaired, b"no image")
+    newer = CHELSEA.read_bytes()
+    before = house.computed()
+    with (
+        house.second_service(past_the_proxies=True) as other,
+        house.s3.failing(Fault(STORE, bytes_per_s=150_000)),
+        house.graphql.failing(Fault(RECORD_FAILURE, bytes_per_s=500)),
+    ):
+        house.insert([replaced, repaired])
+        wait_for(lambda: house.s3.hits and house.graphql.hits, "the last step of both")
+        for image_id in (replaced, repaired):
+            house.user.upload(image_id, newer)
+            answer = house.post("/runsync", {"input": {"id": image_id}}, other)
+            assert answer.status_code == 200, answer.text
+        started = time.monotonic()
+        for image_id in (replaced, repaired):
+            house.first_answer(image_id)
+        computed = house.computed() + computed_by(other) - before
+    lost = house.lost([replaced, repaired])
+    for image_id in (replaced, repaired):
+        house.database.settled_event(image_id)
+    return Outcome(lost, computed - 3, time.monotonic() - started)
+
+
 def _delivered(house: Neighbourhood, image_id: str) -> bool:
     return house.deliver(delivery(image_id)).is_success
 
 
 def deleted_row(house: Neighbourhood) -> Outcome:
-    """An event whose row is gone ends, and costs the device nothing."""
+    """An event whose row is gone ends with its last try, and costs the device nothing."""
     before = house.computed()
     image_id = house.upload()
     started = time.monotonic()
-    answer = house.deliver(delivery(image_id))
+    answer = house.deliver(delivery(image_id, current_retry=2))
     assert (answer.status_code, answer.json()["code"]) == (200, "row-not-found")
     return Outcome(0, house.computed() - before, time.monotonic() - started)
 
@@ -359,7 +393,7 @@ SCENARIOS = [
         "GraphQL knows no such row",
         "graphql",
         Fault(answer=graphql({"data": {"row": None}})),
-        200,
+        404,
         "row-not-found",
     ),
     broken(
@@ -376,6 +410,7 @@ SCENARIOS = [
     Scenario("delivery after the row was deleted", deleted_row),
     Scenario("row deleted while its cut-out is stored", deleted_meanwhile),
     Scenario("two services, the same six events", two_services, again=6),
+    Scenario("older jobs end after newer ones elsewhere", newer_elsewhere, again=1),
     Scenario("event from the year 2000 meets an outage", skewed_clock("2000-01-01T00:00:00")),
     Scenario("event from the year 2100 meets an outage", skewed_clock("2100-01-01T00:00:00")),
     killed("find", "s3", FIND),

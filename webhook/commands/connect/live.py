@@ -53,7 +53,7 @@ class Live:
     def __init__(self, settings: RowSettings, source: str) -> None:
         self.engine = Engine(Examination(), settings)
         self.source = source
-        self._base = settings.graphql_url.removesuffix("/v1/graphql")
+        self._base = settings.hasura_url
 
     def export(self) -> Exported:
         """Read the metadata.
