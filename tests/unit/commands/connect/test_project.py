@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.shop import BINDING, columns_of_photos, copy_shop, files_of, table_of_photos
+from tests.support.standin_engine import REPOSITORY
+from webhook.commands.connect.columns import Column, Table, choose_columns
 from webhook.commands.connect.merge import merge, take_back
 from webhook.commands.connect.project import Project, open_project
-from webhook.commands.connect.wanted import wanted
+from webhook.commands.connect.wanted import refuse_what_is_in_the_way, wanted
 from webhook.commands.doctor.examination import Trouble
+from webhook.hasura.binding import USUAL_BINDING
 
 TABLES = "hasura_metadata/databases/default/tables"
 PHOTOS = f"{TABLES}/shop_product_photos.yaml"
@@ -132,6 +135,23 @@ def test_every_line_of_theirs_stays_as_it_was(tmp_path: Path) -> None:
     }
     for name, content in files_of(folder).items():
         assert lines_are_kept(before[name].decode(), content.decode()), name
+
+
+def test_our_own_metadata_has_all_that_is_wanted_of_a_table_like_ours() -> None:
+    types = {
+        "id": "uuid",
+        **dict.fromkeys(["status", "transparent_key", "cutout_etag", "model"], "text"),
+        **dict.fromkeys(["error_code", "error_message"], "text"),
+        **dict.fromkeys(["width", "height", "lock_version"], "int4"),
+        **dict.fromkeys(["created_at", "processed_at"], "timestamptz"),
+        "coverage": "float4",
+    }
+    found = {name: Column(type_, not_null=True) for name, type_ in types.items()}
+    columns = choose_columns(Table("public", "images", found, ["id"]), "id", None)
+    metadata = open_project(REPOSITORY, "default").metadata()
+    wishes = wanted(USUAL_BINDING, "default", columns, ["user"], {})
+    refuse_what_is_in_the_way(metadata, wishes)
+    assert merge(metadata, wishes) == (metadata, [])
 
 
 def test_a_migration_is_newer_than_all_others(tmp_path: Path) -> None:
