@@ -44,9 +44,10 @@ class Reply:
     asks_again: bool = False
 
 
-def action_done(result: RemovalResult) -> Reply:
-    """Answer an action whose work is done."""
-    return Reply(200, {"id": result.image_id, "key": result.key})
+def action_done(result: RemovalResult, *, id_is_number: bool = False) -> Reply:
+    """Answer an action whose work is done, with the id as a number where it came as one."""
+    image_id = int(result.image_id) if id_is_number else result.image_id
+    return Reply(200, {"id": image_id, "key": result.key})
 
 
 def action_failed(error: RemovalError) -> Reply:

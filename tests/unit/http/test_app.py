@@ -613,6 +613,16 @@ def test_health_readiness_and_metrics_need_no_secret(client: TestClient) -> None
     assert "removal_stage_seconds" in metrics.text
 
 
+@pytest.mark.parametrize("asked", [7, "7"])
+def test_an_id_is_answered_in_the_shape_in_which_it_came(
+    client: TestClient, house: House, asked: int | str
+) -> None:
+    house.rows.owners = {"7": USER_ID}
+    house.store.sources = {"7": make_image()}
+    answer = client.post(ACTION_PATH, json=action_body(asked))
+    assert answer.json() == {"id": asked, "key": "img/7/trans.png"}
+
+
 def test_the_row_may_name_the_source_of_its_image(client: TestClient, house: House) -> None:
     house.store.sources = {IMAGE_ID: b"no image", "2026/photo.jpg": make_image((12, 9))}
     house.rows.source_keys = {IMAGE_ID: "ogs/2026/photo.jpg"}
