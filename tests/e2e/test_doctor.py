@@ -197,7 +197,7 @@ def test_a_role_that_may_too_little_and_a_missing_trigger_are_told(
 
     failures = doctor.failures(**engine(strip))
     assert {"role reads", "role writes", "event trigger", "action"} <= set(failures)
-    assert "hasura metadata apply" in failures["role reads"]
+    assert "python -m webhook connect" in failures["role reads"]
     assert "no event trigger images_remove_background" in failures["event trigger"]
     assert "timeout of the action is 30 s" in failures["action"]
 

@@ -11,7 +11,7 @@ from webhook.hasura.binding import binding_of
 from webhook.hasura.client import NOT_IN_THE_ALLOW_LIST, ROLE, TIMEOUT_S
 from webhook.settings import RowSettings
 
-APPLY = "apply hasura_metadata/ (hasura metadata apply)."
+APPLY = "run `python -m webhook connect`, which adds what is missing."
 # Named, as an allow list compares names: this one is in nobody's list.
 _QUESTION = "query DoctorAsksWhetherYouAnswer { __typename }"
 
