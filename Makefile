@@ -94,7 +94,7 @@ bench bench-edges bench-network: SHELL := bash
 bench bench-edges bench-network: .SHELLFLAGS := -o pipefail -c
 
 bench: $(VENV)/.ready  ## Measure (long; on an idle machine), keep the figures in docs/benchmarks/, and draw them
-	@for name in image_path renditions throughput storm faults fuzz hostile \
+	@for name in image_path renditions throughput storm slowdown faults fuzz hostile \
 		$$($(BIN)/python -c 'import importlib.util as u; print("scale" if u.find_spec("ray") else "")'); do \
 		echo "== $$name"; $(BIN)/python -m bench $$name | $(BIN)/python -m bench report || exit 1; \
 	done

@@ -176,12 +176,27 @@ def renditions(axes: Axes, figures: Figures) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 
+def slowdown(axes: Axes, figures: Figures) -> None:
+    """Images per second before, while, and just after S3 throttles one request in fifty."""
+    rates = {
+        "before": figures["images_per_s"],
+        "throttled": figures["images_per_s_throttled"],
+        "5 s after": figures["images_per_s_in_the_5_s_after"],
+    }
+    bars = axes.barh(list(rates), list(rates.values()), color=[THEIRS, OURS, THEIRS])
+    axes.bar_label(bars, fmt="%.1f", padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set_xlabel("images per second")
+
+
 # In the order of the page.
 PLOTS: Mapping[str, Callable[[Axes, Figures], None]] = {
     plot.__name__: plot
     for plot in (
         throughput,
         storm,
+        slowdown,
         scale,
         image_path,
         renditions,

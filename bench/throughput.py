@@ -40,6 +40,7 @@ from webhook.settings import DOCUMENTS
 IN_FLIGHT = 32
 MEGAPIXELS = 2
 HEALTH_INTERVAL_S = 0.05
+IDLE_IMAGES = 40
 IDLE_PAUSE_S = 0.1  # as long as the engine waits between write-backs of single deliveries
 S3_AND_IMAGE_STAGES = ("find", "check", "fetch", "probe", "decode", "shrink", "render", "store")
 
@@ -192,7 +193,7 @@ def difference(before: Any, after: Any) -> dict[str, float]:
 
 def measure_added_ms(stack: Stack, profile: Profile, jpegs: Sequence[bytes]) -> dict[str, float]:
     """Return medians of an idle service: the answer's, what of it is ours, and the engine's."""
-    image_ids = new_images(stack, 40, jpegs)
+    image_ids = new_images(stack, IDLE_IMAGES, jpegs)
     walls_s = deliver_one_by_one(stack, image_ids)
     lines = [json.loads(line) for line in stack.service.log.read_text().splitlines()]
     told = {line["image_id"]: line for line in lines if line["event"] == "removal_finished"}

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from datetime import timedelta
 from typing import Protocol
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, sleep, to_thread
 
 from webhook.budget import Budget
 from webhook.cutting import Cutter, Sources
@@ -18,11 +18,12 @@ from webhook.hasura.replies import Patience
 from webhook.jobs import Jobs
 from webhook.models import EMBEDDED
 from webhook.pipeline import ObjectStore, Rows, Service
+from webhook.s3 import has_credentials, open_client
 from webhook.segmentation.device import choose_device, compile_network
 from webhook.segmentation.segmenter import TorchSegmenter
 from webhook.segmentation.weights import LoadedModel, LocalModel, load_model
 from webhook.settings import JobSettings, RowSettings, Settings
-from webhook.storage import S3Storage, open_client
+from webhook.storage import S3Storage
 from webhook.telemetry import log
 from webhook.tracing import exporting
 
@@ -35,6 +36,9 @@ Loader = Callable[[JobSettings], Mapping[str, LoadedModel]]
 
 # Of the largest size that is allowed; of the usual one they are dozens.
 _LARGEST_SOURCES_IN_FLIGHT = 8
+# With one, a few dear pictures would hold up all others; so the system shares its time among them.
+_DECODERS_PER_CORE = 2
+_CREDENTIALS_POLL_S = 5
 _OF_DEADLINE_TO_DECODE = 0.3  # so that a second try ends before it
 
 
@@ -80,6 +84,9 @@ async def open_service(settings: JobSettings, load: Loader = load_models) -> Asy
     Raises:
         ConfigurationError, WeightsInvalid, StorageRejected: the service can't run like this.
     """
+    while not await to_thread.run_sync(has_credentials):
+        log.warning("s3_credentials_awaited", note="there are none yet; the service is not ready")
+        await sleep(_CREDENTIALS_POLL_S)
     # Before the models, which take longer to load than a mistake to show.
     store, opening = open_store(settings), _rows_or_none(settings)
     async with (
@@ -100,6 +107,7 @@ def open_store(settings: JobSettings) -> S3Storage:
         bucket=settings.s3_bucket,
         source_prefix=settings.source_prefix,
         max_source_bytes=settings.max_source_bytes,
+        reopen=open_client,
     )
 
 
@@ -128,7 +136,7 @@ async def open_service_on(
     with exporting(settings.traces_url):
         async with (
             open_decoders(
-                cores,
+                _DECODERS_PER_CORE * cores,
                 max_pixels=settings.max_pixels,
                 max_pixels_in_flight=settings.max_pixels_in_flight,
                 patience_s=settings.job_timeout_s * _OF_DEADLINE_TO_DECODE,

@@ -203,9 +203,10 @@ async def give_up(
 
 
 async def remove_cutouts(image_id: str, service: Service) -> None:
-    """Remove all that was made of an image whose row is gone; if it is there again, nothing.
+    """Remove all that was made of an image whose row is gone.
 
     Raises:
+        Superseded: the row is there; nothing was removed.
         RemovalError: it could not be told, or not be removed; another try may.
     """
     try:
@@ -214,6 +215,8 @@ async def remove_cutouts(image_id: str, service: Service) -> None:
         folder = target_key(service.target_prefix, image_id).rpartition("/")[0]
         count = await service.store.remove_all(f"{folder}/")
         log.info("cutouts_removed", image_id=image_id, count=count)
+    else:
+        raise Superseded("The row is still there, or there again: its cut-outs stay.")
 
 
 async def _good_already(

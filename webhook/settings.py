@@ -1,6 +1,7 @@
 """The only reader of the environment: frozen settings, all mistakes reported together."""
 
 import re
+import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,7 +17,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from webhook.errors import ConfigurationError
-from webhook.models import LOCAL, MODELS, PatchOrder
+from webhook.models import LOCAL, MODELS, WEIGHTS_FILE, PatchOrder
 from webhook.recipes import RenditionRecipe, parse_renditions
 
 DOCUMENTS = Path(__file__).parents[1] / "graphql"
@@ -26,6 +27,10 @@ _MIN_SECRET_LENGTH = 16
 _PRINTABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
 _S3_BUCKET = r"^([a-zA-Z0-9._-]{1,255}|arn:.+)$"
 
+_OTLP_PROTOCOL = "http/protobuf"
+_MAX_PREFIX_BYTES = 512  # of the 1024 of a key
+_UNSAFE_IN_PREFIX = re.compile(r"[\x00-\x1f\x7f\\]")
+_LONGEST_S = 366 * 24 * 3600
 _COLUMN = r"^[^.\x00-\x1f\x7f]{1,63}$"
 
 _SETTINGS = TypeVar("_SETTINGS", bound="JobSettings")
@@ -123,6 +128,9 @@ class JobSettings(BaseSettings):
     otel_exporter_otlp_traces_endpoint: HttpUrl | None = Field(
         default=None, description="The same, as the whole address for traces; goes first"
     )
+    otel_exporter_otlp_protocol: str | None = Field(
+        default=None, description="Nothing but `http/protobuf` is spoken"
+    )
     log_level: str = Field(
         default="info",
         pattern="^(debug|info|warning|error)$",
@@ -147,10 +155,24 @@ class JobSettings(BaseSettings):
         "otel_exporter_otlp_traces_endpoint",
     )
     @classmethod
-    def _refuse_credentials(cls, endpoint: HttpUrl | None) -> HttpUrl | None:
-        if endpoint is not None and (endpoint.username or endpoint.password):
+    def _refuse_more_than_an_address(cls, endpoint: HttpUrl | None) -> HttpUrl | None:
+        if endpoint is None:
+            return None
+        if endpoint.username or endpoint.password:
             raise ValueError("must not hold credentials: addresses are shown where secrets are not")
+        if endpoint.query is not None or endpoint.fragment is not None:
+            raise ValueError("must end with its path: a query or a fragment can't be kept")
         return endpoint
+
+    @field_validator("otel_exporter_otlp_protocol")
+    @classmethod
+    def _speak_the_one_protocol(cls, protocol: str | None, info: ValidationInfo) -> str | None:
+        is_exported = any(
+            info.data.get(f"otel_exporter_otlp_{it}endpoint") for it in ("", "traces_")
+        )
+        if is_exported and protocol not in (None, _OTLP_PROTOCOL):
+            raise ValueError(f"must be {_OTLP_PROTOCOL}, or not set: no other is spoken")
+        return protocol
 
     @field_validator("hasura_graphql_admin_secret")
     @classmethod
@@ -187,6 +209,10 @@ class JobSettings(BaseSettings):
     def _check_prefix(cls, prefix: str) -> str:
         if not prefix.endswith("/") or prefix.startswith("/"):
             raise ValueError('must end with "/" and not begin with it')
+        if len(prefix.encode()) > _MAX_PREFIX_BYTES:
+            raise ValueError(f"must have at most {_MAX_PREFIX_BYTES} bytes")
+        if _UNSAFE_IN_PREFIX.search(prefix) or {"", ".", ".."} & set(prefix[:-1].split("/")):
+            raise ValueError('must not hold control characters, "\\", empty parts, "." or ".."')
         return prefix
 
     @field_validator("local_model")
@@ -194,6 +220,8 @@ class JobSettings(BaseSettings):
     def _need_its_folder(cls, folder: DirectoryPath | None, info: ValidationInfo) -> Any:
         if folder is None and LOCAL in info.data.get("models", ()):
             raise ValueError("is not set, but MODELS names local")
+        if folder is not None and not (folder / WEIGHTS_FILE).is_file():
+            raise ValueError(f"holds no {WEIGHTS_FILE}; pickles are never loaded")
         return folder
 
     @field_validator("local_model_patch_order")
@@ -219,10 +247,15 @@ class JobSettings(BaseSettings):
         return target
 
     @property
+    def hasura_url(self) -> str:
+        """Hasura's base address, below which its APIs lie; without a slash at its end."""
+        endpoint = str(self.hasura_graphql_endpoint).rstrip("/")
+        return endpoint.removesuffix("/v1/graphql").rstrip("/")
+
+    @property
     def graphql_url(self) -> str:
         """Hasura's GraphQL address, whether or not the endpoint names it already."""
-        base = str(self.hasura_graphql_endpoint).rstrip("/")
-        return base if base.endswith("/v1/graphql") else f"{base}/v1/graphql"
+        return f"{self.hasura_url}/v1/graphql"
 
     @property
     def traces_url(self) -> str | None:
@@ -256,6 +289,13 @@ class RowSettings(JobSettings):
     )
 
 
+class ConnectSettings(RowSettings):
+    """What `connect` needs: Hasura and the table. It touches no bucket, and writes documents."""
+
+    s3_bucket: str = "none"
+    graphql_documents: Path = Path("documents")
+
+
 class Settings(RowSettings):
     """What the webhook needs: the settings of its work on rows, and its own door."""
 
@@ -268,15 +308,26 @@ class Settings(RowSettings):
     max_event_age_s: float = Field(
         default=86400.0,
         gt=0,
+        le=_LONGEST_S,
         description="How long the deliveries of an event ride out an outage, in seconds",
     )
     upload_timeout_s: float = Field(
         default=900.0,
         gt=0,
+        le=_LONGEST_S,
         description="How long the file of a new row may take to arrive in S3, in seconds",
     )
     host: str = Field(default="0.0.0.0", description="Address to listen on")
     port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on")
+
+    @field_validator("host")
+    @classmethod
+    def _need_an_address(cls, host: str) -> str:
+        try:
+            socket.getaddrinfo(host, None, flags=socket.AI_PASSIVE)
+        except (OSError, UnicodeError) as exc:
+            raise ValueError("is no address of this machine, nor the name of one") from exc
+        return host
 
     @field_validator("webhook_secret", "webhook_secret_previous")
     @classmethod
@@ -306,6 +357,11 @@ def load_settings() -> Settings:
 def load_row_settings() -> RowSettings:
     """Do as `load_settings`, for a command that works on rows and takes no calls."""
     return _load(RowSettings)
+
+
+def load_connect_settings() -> ConnectSettings:
+    """Do as `load_settings`, for the command that joins a Hasura."""
+    return _load(ConnectSettings)
 
 
 def load_job_settings(**given: Any) -> JobSettings:

@@ -1,16 +1,16 @@
-"""S3: find and fetch a source, store a cut-out, list both. botocore's errors become ours here."""
+"""S3: find and fetch a source, store a cut-out, list both."""
 
 import io
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import closing, suppress
+from hashlib import md5
 from threading import Event
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import boto3
 import botocore.exceptions as boto_errors
 from anyio import CapacityLimiter, create_task_group, fail_after
-from botocore.config import Config
 
 from webhook.domain import (
     IMAGE_FORMATS,
@@ -28,6 +28,7 @@ from webhook.errors import (
     Superseded,
 )
 from webhook.recipes import media_type_of
+from webhook.s3 import CONNECTIONS, botocore_errors, concerns_credentials
 from webhook.telemetry import log
 from webhook.threads import run_in_thread
 from webhook.tracing import span
@@ -41,16 +42,6 @@ if TYPE_CHECKING:
     )
 
 _SUFFIXES = frozenset(suffix for kind in IMAGE_FORMATS for suffix in kind.suffixes)
-_TRANSIENT_CODES = frozenset(
-    {
-        "OperationAborted",
-        "RequestTimeTooSkewed",
-        "RequestTimeout",
-        "SlowDown",
-        "Throttling",
-        "ThrottlingException",
-    }
-)
 _CONDITION_FAILED = frozenset(
     # The last: what a condition names is not there any more.
     {"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchKey", "404"}
@@ -58,14 +49,11 @@ _CONDITION_FAILED = frozenset(
 _NO_CONDITIONS = frozenset({"NotImplemented", "501"})
 _END_OF_ID = re.compile(r"[./]")
 _AFTER_SLASH = chr(ord("/") + 1)
-_CONNECTIONS = 32
 _BLOCK_BYTES = 32 * 2**10
 
-# One try to connect, one silence of the server, all tries, and one call as a whole.
-CONNECT_TIMEOUT_S = 3
-READ_TIMEOUT_S = 10
-TRIES = 2
 CALL_TIMEOUT_S = 60
+"""For one call, with all its tries."""
+
 _RETURN = TypeVar("_RETURN")
 
 
@@ -73,13 +61,30 @@ class S3Storage:
     """One bucket, through one client; blocking calls run in threads of their own limiter."""
 
     def __init__(
-        self, client: "S3Client", *, bucket: str, source_prefix: str, max_source_bytes: int
+        self,
+        client: "S3Client",
+        *,
+        bucket: str,
+        source_prefix: str,
+        max_source_bytes: int,
+        reopen: "Callable[[], S3Client] | None" = None,
     ) -> None:
+        """Work on a bucket.
+
+        Args:
+            client: Of the whole process.
+            bucket: Its name.
+            source_prefix: Where the sources lie.
+            max_source_bytes: Of the largest source.
+            reopen: Makes another client, when the credentials of this one are of no use any more.
+        """
         self._client = client
+        self._reopen = reopen
+        self._reopen_first = False
         self._bucket = bucket
         self._source_prefix = source_prefix
         self._max_source_bytes = max_source_bytes
-        self._limiter = CapacityLimiter(_CONNECTIONS)
+        self._limiter = CapacityLimiter(CONNECTIONS)
         self._keeps_conditions = True
         self._conditions_tried = False
 
@@ -286,7 +291,9 @@ class S3Storage:
         head = self._head_or_none(key)
         if head is None:
             return None
-        return StandingCutout(_plain(head["ETag"]), head["Metadata"], head["ContentLength"])
+        # Some servers, and proxies before them, give back the names of headers in another case.
+        metadata = {name.lower(): value for name, value in head["Metadata"].items()}
+        return StandingCutout(_plain(head["ETag"]), metadata, head["ContentLength"])
 
     def _head_source(self, given_up: Event, key: str) -> SourceObject | None:
         head = self._head_or_none(key)
@@ -330,6 +337,9 @@ class S3Storage:
         certificate: Mapping[str, str],
         replaces: str | None,
     ) -> str:
+        # Buckets with Object Lock want one, and it is the one that every server knows.
+        digest = b64encode(md5(png, usedforsecurity=False).digest()).decode()
+
         def put(**condition: Any) -> str:
             return _plain(
                 self._client.put_object(
@@ -337,6 +347,7 @@ class S3Storage:
                     Key=key,
                     Body=_Upload(png, given_up),
                     ContentType=media_type_of(key),
+                    ContentMD5=digest,
                     Metadata=certificate,
                     **condition,
                 )["ETag"]
@@ -384,12 +395,19 @@ class S3Storage:
         """
         given_up = Event()
         try:
+            if self._reopen_first and self._reopen is not None:
+                # Others may lie where they are found by now: in a file, with a sidecar.
+                self._client = await run_in_thread(self._limiter, self._reopen)
+                self._reopen_first = False
             with (
                 span(f"S3 {operation}", "client", **{"aws.s3.bucket": self._bucket}),
                 botocore_errors(),
                 fail_after(CALL_TIMEOUT_S),
             ):
                 return await run_in_thread(self._limiter, call, given_up, *args)
+        except (StorageRejected, StorageUnavailable) as exc:
+            self._reopen_first = concerns_credentials(exc)
+            raise
         except TimeoutError as exc:
             raise StorageUnavailable(f"S3 took longer than {CALL_TIMEOUT_S} s.") from exc
         finally:
@@ -428,52 +446,3 @@ def _newest(candidates: "list[ObjectTypeDef]") -> SourceObject:
 
 def _plain(etag: str) -> str:
     return etag.strip('"')
-
-
-def open_client() -> "S3Client":
-    """Make the one client of the process; credentials, region and endpoint come from AWS_*.
-
-    Raises:
-        StorageRejected: what AWS_* says can't be used.
-    """
-    when: Literal["when_required"] = "when_required"
-    config = Config(
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
-        max_pool_connections=_CONNECTIONS,
-        # Adaptive: of a store that throttles it asks less, over all threads together.
-        retries={"mode": "adaptive", "total_max_attempts": TRIES},
-        # S3 checks the transfer anyway; more digests only cost.
-        request_checksum_calculation=when,
-        response_checksum_validation=when,
-    )
-    try:
-        return boto3.Session().client("s3", config=config)
-    except (boto_errors.BotoCoreError, ValueError) as exc:
-        raise StorageRejected(f"S3 can't be set up: {exc}") from exc
-
-
-@contextmanager
-def botocore_errors() -> Iterator[None]:
-    """Turn botocore's errors into ours; unknown ones pass."""
-    try:
-        yield
-    except boto_errors.ClientError as exc:
-        code = exc.response.get("Error", {}).get("Code", "Unknown")
-        status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        if code in ("PreconditionFailed", "412"):
-            raise StorageUnavailable("The source object changed while it was read.") from exc
-        if status >= 500 or status in (408, 429) or code in _TRANSIENT_CODES:
-            raise StorageUnavailable(f"S3 answered {code}.") from exc
-        raise StorageRejected(f"S3 refuses this service: {code}.") from exc
-    except (boto_errors.NoCredentialsError, boto_errors.PartialCredentialsError) as exc:
-        raise StorageRejected("S3 can't be used: there are no credentials.") from exc
-    except boto_errors.ParamValidationError as exc:
-        raise StorageRejected(f"S3 can't be asked: {exc}") from exc
-    except (
-        boto_errors.ConnectionError,
-        boto_errors.HTTPClientError,
-        boto_errors.IncompleteReadError,
-        boto_errors.CredentialRetrievalError,
-    ) as exc:
-        raise StorageUnavailable("S3 can't be reached, or is slow.") from exc

@@ -90,6 +90,8 @@ async def _serve(
             Operations(live, pool, client, settings),
             MetadataApi(live, pool, environment),
             QueryApi(live, pool),
+            settings.apis,
+            settings.told(),
         )
         server = _Server(
             uvicorn.Config(

@@ -38,7 +38,7 @@ async def prepare(
         catalog = await read_catalog(connection, metadata, settings)
         if catalog.inconsistencies:
             raise MetadataInconsistent(catalog.inconsistencies[0].reason)
-        await install_triggers(connection, catalog)
+        await install_triggers(connection, catalog, None)
     return Snapshot(metadata, catalog, resource_version=1)
 
 
@@ -63,7 +63,12 @@ class Live:
         self._change = asyncio.Lock()
 
     async def replace(
-        self, metadata: Metadata, *, allow_inconsistent: bool, expected: int | None
+        self,
+        metadata: Metadata,
+        *,
+        allow_inconsistent: bool,
+        expected: int | None,
+        recreate_triggers: bool = False,
     ) -> Snapshot:
         """Serve other metadata, or the same after the database has changed.
 
@@ -71,6 +76,7 @@ class Live:
             metadata: the other metadata.
             allow_inconsistent: what does not fit the database is left out and told.
             expected: the resource version that the caller has seen; None if it does not matter.
+            recreate_triggers: make those in the database anew that are known, too.
 
         Raises:
             MetadataRefused: it makes no schema.
@@ -87,7 +93,8 @@ class Live:
                     " did not match current version"
                 )
                 raise EngineError(message, "conflict", status=409)
-            await install_triggers(connection, catalog)
+            former = None if recreate_triggers else self.current.catalog
+            await install_triggers(connection, catalog, former)
             version = self.current.resource_version + 1
             self.current = Snapshot(metadata, catalog, version)
         return self.current

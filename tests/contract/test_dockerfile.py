@@ -21,6 +21,8 @@ SETTINGS = {
     "HASURA_GRAPHQL_ADMIN_SECRET": "admin",
     "S3_BUCKET": "images",
     "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
     "MODELS": "embedded",
     "DEVICE": "cpu",
 }

@@ -271,8 +271,10 @@ async def test_a_look_up_runs_with_the_callers_session_alone(
     assert headers["x-hasura-team"].encode("latin-1").decode() == "Bärbel"
 
 
-async def test_an_invisible_row_is_not_found(peer: Peer, client: HasuraClient) -> None:
-    peer.says({"data": {"row": None}})
+@pytest.mark.parametrize("row", [None, {"id": None}], ids=["no row", "id of another part's row"])
+async def test_an_invisible_row_is_not_found(peer: Peer, client: HasuraClient, row: Any) -> None:
+    """An inherited role may see a row by one of its parts, and its id by none."""
+    peer.says({"data": {"row": row}})
     with pytest.raises(RowNotFound):
         await client.find_visible("12", USER)
 
@@ -292,6 +294,16 @@ async def test_a_wrong_admin_secret_is_not_taken_for_a_missing_row(
     peer.refuses("access-denied")
     with pytest.raises(WritebackRejected):
         await client.find_visible("12", USER)
+
+
+async def test_a_document_that_the_allow_list_lacks_is_not_taken_for_a_missing_row(
+    peer: Peer, client: HasuraClient
+) -> None:
+    peer.refuses("validation-failed", "query is not allowed")
+    with pytest.raises(WritebackRejected, match="does not have the document find_image"):
+        await client.find_visible("12", USER)
+    with pytest.raises(WritebackRejected, match="does not have the document find_row"):
+        await client.look("12")
 
 
 @pytest.mark.parametrize("code", ["permission-error", "unexpected", "postgres-error"])
@@ -327,6 +339,9 @@ async def test_any_legal_name_of_a_session_variable_is_sent_on(
         {"x-hasura-user-id": "u1"},
         USER | {"x-hasura-role": ""},
         USER | {"x-hasura-role": " \t"},
+        USER | {"x-hasura-role": "\u00a0\u2003"},
+        USER | {"x-hasura-role": "\u200b\ufeff"},
+        USER | {"x-hasura-role": " admin"},
         USER | {"x-hasura-a\r\nx-injected": "1"},
         USER | {"x-hasura-team": "a\r\nx-hasura-role: admin"},
         USER | {f"x-hasura-{number}": "a" * 1_000 for number in range(40)},

@@ -2,6 +2,9 @@
 
 import math
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,73 @@ LABELS = DEPLOYMENT["template"]["metadata"]["labels"]
 @pytest.mark.parametrize("kind", MANIFESTS)
 def test_each_manifest_is_valid(kind: str, version: str) -> None:
     assert kubernetes_validate.validate(MANIFESTS[kind], version, strict=True) == version
+
+
+@pytest.fixture(scope="module", params=[".", "ray"])
+def rendered(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """What kustomize itself makes of a folder."""
+    kubectl = Path(sys.executable).with_name("kubectl")
+    told = subprocess.run(
+        [kubectl, "kustomize", FOLDER / request.param], capture_output=True, text=True, check=True
+    )
+    return list(yaml.safe_load_all(told.stdout))
+
+
+def names_asked_for(node: Any) -> Iterator[tuple[str, str]]:
+    """Give the kind and name of everything that an object names, wherever it does."""
+    if isinstance(node, list):
+        for member in node:
+            yield from names_asked_for(member)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("configMapRef", "secretRef"):
+                yield key.removesuffix("Ref").title().replace("map", "Map"), value["name"]
+            elif key == "serviceAccountName":
+                yield "ServiceAccount", value
+            elif key == "scaleTargetRef":
+                yield value["kind"], value["name"]
+            yield from names_asked_for(value)
+
+
+def test_every_name_that_one_object_expects_of_another_is_there(
+    rendered: list[dict[str, Any]],
+) -> None:
+    there = {(it["kind"], it["metadata"]["name"]) for it in rendered}
+    there.add(("Secret", "webhook"))  # made by hand, as the page says
+    asked_for = {name for it in rendered for name in names_asked_for(it)}
+    assert {kind for kind, _ in asked_for} >= {"ConfigMap", "Secret"}
+    assert asked_for <= there
+    assert not {name for kind, name in asked_for if kind == "ConfigMap"} & {"webhook"}  # hashed
+
+
+def test_what_is_rendered_names_images_with_their_versions(rendered: list[dict[str, Any]]) -> None:
+    images = re.findall(r"image: (\S+)", yaml.safe_dump_all(rendered))
+    assert images
+    assert all(image.endswith(f":{__version__}") for image in images)
+
+
+def test_both_ways_begin_with_the_same_settings() -> None:
+    assert (
+        read("ray/kustomization.yaml")["configMapGenerator"] == KUSTOMIZATION["configMapGenerator"]
+    )
+
+
+def test_a_first_start_is_not_given_up_while_it_fetches_weights() -> None:
+    probe = CONTAINER["startupProbe"]
+    assert (
+        DEPLOYMENT["progressDeadlineSeconds"] > probe["periodSeconds"] * probe["failureThreshold"]
+    )
+
+
+def test_prometheus_scrapes_the_port_and_path_that_are_served() -> None:
+    monitor = read("podmonitor.yaml")["spec"]
+    assert monitor["selector"]["matchLabels"].items() <= LABELS.items()
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    annotations = DEPLOYMENT["template"]["metadata"]["annotations"]
+    assert endpoint == {
+        "port": CONTAINER["ports"][0]["name"],
+        "path": annotations["prometheus.io/path"],
+    }
 
 
 def test_a_misspelt_key_would_be_noticed() -> None:

@@ -25,7 +25,7 @@ def config() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def rayservice() -> dict[str, Any]:
-    text = (ROOT / "deploy" / "kubernetes" / "rayservice.yaml").read_text("utf-8")
+    text = (ROOT / "deploy" / "kubernetes" / "ray" / "rayservice.yaml").read_text("utf-8")
     loaded, _ = yaml.safe_load_all(text)
     assert isinstance(loaded, dict)
     return loaded

@@ -15,7 +15,8 @@ from webhook import settings
 from webhook.http.limits import BoundedHttpProtocol
 from webhook.imaging import guards
 from webhook.imaging.containers.picture import MAX_PIECES, MAX_PROFILE_BYTES
-from webhook.storage import S3Storage, open_client
+from webhook.s3 import open_client
+from webhook.storage import S3Storage
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

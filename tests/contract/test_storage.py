@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from webhook.errors import (
     StorageRejected,
     StorageUnavailable,
 )
+from webhook.s3 import open_client
 from webhook.storage import S3Storage
 
 if TYPE_CHECKING:
@@ -297,6 +299,31 @@ async def test_wrong_credentials_are_a_mistake_in_the_set_up(server: Server) -> 
     wrong = {**server.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}
     with pytest.raises(StorageRejected, match="SignatureDoesNotMatch"):
         await Server(wrong, server.outside).storage().find("12")
+
+
+@pytest.mark.parametrize("any_server", ["seaweedfs"], indirect=True)  # moto takes any secret
+async def test_credentials_that_are_written_anew_are_taken_up(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.put("ogs/12")
+    settings = dict(server.environment)
+    key, secret = settings.pop("AWS_ACCESS_KEY_ID"), settings.pop("AWS_SECRET_ACCESS_KEY")
+    file = tmp_path / "credentials"
+    settings |= {"AWS_SHARED_CREDENTIALS_FILE": str(file), "AWS_EC2_METADATA_DISABLED": "true"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    storage = S3Storage(
+        open_client(), bucket=BUCKET, source_prefix="ogs/", max_source_bytes=9, reopen=open_client
+    )
+    with pytest.raises(StorageUnavailable, match="there are no credentials"):
+        await storage.find("12")
+    for tried, kind in (("wrong", StorageRejected), (secret, None), ("wrong", None)):
+        file.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {tried}\n")
+        if kind is None:  # with the good ones, and then still with these: nothing was refused
+            assert await storage.find("12")
+        else:
+            with pytest.raises(kind, match="SignatureDoesNotMatch"):
+                await storage.find("12")
 
 
 async def test_the_sources_of_many_ids_are_those_that_find_would_choose(server: Server) -> None:

@@ -1,7 +1,7 @@
 """A fake of Hasura's command line, which can't be had here: commands and flags are its own.
 
-What it would send to Hasura it puts where the stand-in, which takes metadata at its start only,
-will find it: migrations first, as Hasura refuses to track a table that isn't there.
+What it would send to Hasura it puts where the stand-in will find it at its start. As the real one
+it knows a source by the metadata only, and takes metadata whose tables are not there yet.
 """
 
 import argparse
@@ -22,6 +22,7 @@ def main() -> None:
     migrate.set_defaults(do=apply_migrations)
     metadata = areas.add_parser("metadata").add_subparsers(required=True)
     metadata.add_parser("apply").set_defaults(do=apply_metadata)
+    metadata.add_parser("reload").set_defaults(do=reload_metadata)
     inconsistency = metadata.add_parser("inconsistency").add_subparsers(required=True)
     inconsistency.add_parser("status").set_defaults(do=tell_inconsistency)
     for command in (migrate, *metadata.choices.values(), *inconsistency.choices.values()):
@@ -43,6 +44,10 @@ def apply_migrations(options: argparse.Namespace, config: dict[str, str]) -> Non
     """Take the database's migrations over."""
     assert options.endpoint, "there is no endpoint"
     assert options.admin_secret, "there is no admin secret"
+    databases = folder() / "metadata/databases/databases.yaml"
+    known = yaml.safe_load(databases.read_text("utf-8")) if databases.exists() else []
+    if options.database_name not in [database["name"] for database in known]:
+        sys.exit(f'source with name "{options.database_name}" does not exist')
     source = Path(config["migrations_directory"], options.database_name)
     assert list(source.glob("*/up.sql")), f"there are no migrations for {options.database_name}"
     shutil.copytree(source, folder() / "migrations" / options.database_name)
@@ -50,13 +55,18 @@ def apply_migrations(options: argparse.Namespace, config: dict[str, str]) -> Non
 
 
 def apply_metadata(_options: argparse.Namespace, config: dict[str, str]) -> None:
-    """Take the metadata over."""
-    databases = Path(config["metadata_directory"], "databases/databases.yaml")
-    for database in yaml.safe_load(databases.read_text("utf-8")):
-        if not (folder() / "migrations" / database["name"]).is_dir():
-            sys.exit("metadata is inconsistent: no such table/view exists in source")
+    """Take the metadata over, in the place of all that there was."""
+    shutil.rmtree(folder() / "metadata", ignore_errors=True)
     shutil.copytree(config["metadata_directory"], folder() / "metadata")
     print("Metadata applied")
+    if not (folder() / "migrations").is_dir():
+        print("Metadata is inconsistent: no such table/view exists in source", file=sys.stderr)
+
+
+def reload_metadata(_options: argparse.Namespace, _config: dict[str, str]) -> None:
+    """Look at the database again."""
+    assert (folder() / "metadata").is_dir()
+    print("Metadata reloaded")
 
 
 def tell_inconsistency(options: argparse.Namespace, _config: dict[str, str]) -> None:

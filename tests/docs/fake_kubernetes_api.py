@@ -14,7 +14,7 @@ import kubernetes_validate
 
 _NEWEST = kubernetes_validate.latest_version().removesuffix(".0")
 _KINDS = {
-    "v1": ("ConfigMap", "Secret", "Service"),
+    "v1": ("ConfigMap", "Secret", "ServiceAccount", "Service"),
     "apps/v1": ("Deployment",),
     "autoscaling/v2": ("HorizontalPodAutoscaler",),
     "networking.k8s.io/v1": ("NetworkPolicy",),

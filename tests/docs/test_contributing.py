@@ -31,11 +31,18 @@ SMALL: dict[str, tuple[list[str], dict[str, Any]]] = {
     ),
     "python -m bench throughput": (
         ["--seconds", "1"],
-        {"MEGAPIXELS": 0.2, "IN_FLIGHT": 4, "IDLE_PAUSE_S": 0, "FLAT": replace(FLAT, image_s=0.01)},
+        {
+            "MEGAPIXELS": 0.2,
+            "IN_FLIGHT": 4,
+            "IDLE_IMAGES": 3,
+            "IDLE_PAUSE_S": 0,
+            "FLAT": replace(FLAT, image_s=0.04),
+        },
     ),
-    "python -m bench storm": (["--rows", "20", "--late", "0"], {"MEGAPIXELS": 0.2, "LATE_BY_S": 1}),
+    "python -m bench storm": (["--rows", "8", "--late", "0"], {"MEGAPIXELS": 0.2, "LATE_BY_S": 1}),
+    "python -m bench slowdown": (["--seconds", "1"], {"MEGAPIXELS": 0.2, "RECOVERY_S": 1}),
     "python -m bench faults": (["--rounds", "1"], {"SCENARIOS": SCENARIOS[:2]}),
-    "python -m bench fuzz": (["--examples", "50"], {}),
+    "python -m bench fuzz": (["--examples", "20"], {}),
     "python -m bench hostile": (
         ["--honest", "10"],
         {"MEGAPIXELS": 0.2, "INTERVAL_S": 0.1, "KINDS": {kind: KINDS[kind] for kind in CHEAP}},

@@ -71,7 +71,16 @@ def assert_a_row_is_done(stack: Stack, database_url: str, hasura_url: str) -> No
         assert user.cutout(row["transparent_key"]).shape == (*original.size[::-1], 4)
 
 
-def test_it_works_beside_a_hasura_of_ones_own(
+def test_migrations_have_no_source_before_the_metadata(terminal: Terminal) -> None:
+    terminal.environment |= {
+        "HASURA_GRAPHQL_ENDPOINT": "http://127.0.0.1:9",
+        "HASURA_GRAPHQL_ADMIN_SECRET": ADMIN_SECRET,
+    }
+    said = terminal.type("hasura migrate apply --database-name default", status=1)
+    assert "does not exist" in said
+
+
+def test_a_new_project_is_made_of_our_folder(
     terminal: Terminal, stack: Stack, own_database: str, made_secret: str
 ) -> None:
     hasura = Hasura(terminal, own_database, {"WEBHOOK_SECRET": made_secret})
@@ -80,26 +89,24 @@ def test_it_works_beside_a_hasura_of_ones_own(
         "HASURA_GRAPHQL_ENDPOINT": hasura.url,
         "HASURA_GRAPHQL_ADMIN_SECRET": ADMIN_SECRET,
     }
+    assert "inconsistent" in terminal.type("hasura metadata apply")
     terminal.type("hasura migrate apply --database-name default")
-    terminal.type("hasura metadata apply")
+    terminal.type("hasura metadata reload")
     with hasura.process.running():
         wait_until_ready(says_ok(f"{hasura.url}/healthz"), hasura.process)
         terminal.filled_in = {
-            "WEBHOOK_SECRET=…": f"WEBHOOK_SECRET={made_secret}",
-            "http://hasura:8080": hasura.url,
-            "ADMIN_SECRET=…": f"ADMIN_SECRET={ADMIN_SECRET}",
-            "my-bucket": stack.bucket,
             "HF_TOKEN=…": "HF_TOKEN=not-needed-for-the-embedded-model",
         }
         terminal.type("hasura metadata inconsistency status")
         terminal.type("pip install --require-hashes -r requirements.txt")
         terminal.type("pip install -r requirements/torch.txt")
-        terminal.type(
-            "export WEBHOOK_SECRET=… HASURA_GRAPHQL_ENDPOINT=http://hasura:8080"
-            " HASURA_GRAPHQL_ADMIN_SECRET=…"
-        )
-        terminal.type("export S3_BUCKET=my-bucket AWS_DEFAULT_REGION=eu-central-1 HF_TOKEN=…")
-        terminal.environment |= {"MODELS": "embedded", "PORT": str(hasura.webhook_port)}
+        terminal.type("export AWS_DEFAULT_REGION=eu-central-1 HF_TOKEN=…")
+        terminal.environment |= {
+            "WEBHOOK_SECRET": made_secret,
+            "S3_BUCKET": stack.bucket,
+            "MODELS": "embedded",
+            "PORT": str(hasura.webhook_port),
+        }
         with terminal.typing("python -m webhook serve") as service:
             service.wait_for("Uvicorn running on")
             said = terminal.type("python -m webhook doctor")
@@ -109,6 +116,8 @@ def test_it_works_beside_a_hasura_of_ones_own(
 
 
 def test_hasura_is_told_where_it_is_by_flags(terminal: Terminal) -> None:
+    terminal.environment |= {"HASURA_GRAPHQL_ADMIN_SECRET": ADMIN_SECRET}
+    terminal.type("hasura metadata apply")
     terminal.filled_in = {"https://…": "https://hasura.example", "secret …": "secret s3cr3t"}
     said = terminal.type(
         "hasura migrate apply --database-name default --endpoint https://… --admin-secret …"
@@ -219,5 +228,5 @@ def test_a_cluster_takes_the_manifests(terminal: Terminal) -> None:
         assert f"{kind.removesuffix('Ref').lower()}s/{reference['name']}" in made
     assert {path.partition("/")[0] for path in made} == {
         *("configmaps", "deployments", "horizontalpodautoscalers", "networkpolicies"),
-        *("poddisruptionbudgets", "secrets", "services"),
+        *("poddisruptionbudgets", "secrets", "serviceaccounts", "services"),
     }

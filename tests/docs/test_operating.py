@@ -62,6 +62,18 @@ def test_cutouts_of_what_has_changed_are_counted_and_made_anew(
     assert database.row(image_id)["width"] == 600
 
 
+def test_a_sql_trigger_that_is_missing_is_recreated(operator: Terminal, database: Database) -> None:
+    name = "notify_hasura_images_remove_background_INSERT"
+    database.sql(f'DROP TRIGGER "{name}" ON images')
+    said = operator.type(
+        'curl --fail --silent --json \'{"type": "reload_metadata", "args":'
+        ' {"recreate_event_triggers": true}}\' --header "x-hasura-admin-secret:'
+        ' $HASURA_GRAPHQL_ADMIN_SECRET" "$HASURA_GRAPHQL_ENDPOINT/v1/metadata"'
+    )
+    assert '"is_consistent":true' in said
+    assert database.sql("SELECT 1 FROM pg_trigger WHERE tgname = %s", name) == [(1,)]
+
+
 @pytest.mark.parametrize(
     "command",
     ["python -m webhook pull briaai/RMBG-2.0", "python -m webhook pull ZhengPeng7/BiRefNet"],

@@ -8,11 +8,19 @@ import httpx2
 import pytest
 
 from devstack.stack import Stack
+from tests.support.doctor import Doctor
 
 
 @pytest.fixture
 def image_id() -> str:
     return str(uuid.uuid4())
+
+
+@pytest.fixture
+def doctor(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Doctor:
+    return Doctor(stack, monkeypatch, capsys)
 
 
 @pytest.fixture

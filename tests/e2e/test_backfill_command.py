@@ -334,7 +334,7 @@ def test_a_running_service_does_what_a_backfill_finds(
 def test_live_requests_go_before_a_backfill_through_the_same_service(
     through: Shell, user: User, database: Database, old_row: Callable[..., str]
 ) -> None:
-    image_ids = [old_row() for _ in range(40)]
+    image_ids = [old_row() for _ in range(16)]
     live = str(uuid.uuid4())
     user.upload(live, ROCKET)
 
@@ -416,8 +416,6 @@ def test_an_earlier_list_is_replaced_only_where_that_is_allowed(
     assert "backfill-failures.csv is there already" in ended.err
     assert database.row(bad)["status"] == "pending"
 
-    assert shell.run("backfill --dry-run").status == 0
-    assert shell.run("backfill --status done").status == 2
     assert shell.run("backfill --status done --overwrite").status == 0
     assert earlier.read_text() == "of the run before\n"
     assert shell.run("backfill --overwrite").status == 1

@@ -1,7 +1,7 @@
 """A pixel takes as much memory as the settings say, in every format and in every shape."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from tests.support.images import (
     rgb_profile,
     saved,
 )
-from tests.support.memory import measure
+from tests.support.memory import Cost, measuring
 from webhook.settings import Settings
 
 SIDE = 3200  # an array of so many pixels is given back to the system at once
@@ -70,15 +70,24 @@ FILES: dict[str, Callable[[], bytes]] = {
 }
 
 
+Measure = Callable[[bytes], Cost]
+
+
+@pytest.fixture(scope="module")
+def measure() -> Iterator[Measure]:
+    with measuring() as measure:
+        yield measure
+
+
 @pytest.mark.parametrize("name", FILES)
-def test_a_pixel_takes_no_more_than_is_documented(name: str) -> None:
+def test_a_pixel_takes_no_more_than_is_documented(measure: Measure, name: str) -> None:
     cost = measure(FILES[name]())
     assert cost.pixels == SIDE * SIDE
     assert cost.grown_bytes < documented_bytes_per_pixel() * cost.pixels + FIXED_BYTES
 
 
 @pytest.mark.parametrize("height", [1, 2, THIN_PX // 2, THIN_PX])
-def test_a_pixel_of_a_thin_picture_takes_no_more(height: int) -> None:
+def test_a_pixel_of_a_thin_picture_takes_no_more(measure: Measure, height: int) -> None:
     cost = measure(png(noise((height, THIN_PX // height, 4)), 8, RGBA))
     assert cost.pixels == THIN_PX
     assert cost.grown_bytes < documented_bytes_per_pixel() * cost.pixels + FIXED_BYTES
@@ -97,7 +106,7 @@ def test_a_pixel_of_a_thin_picture_takes_no_more(height: int) -> None:
     ids=["jpeg", "jpeg-progressive", "gif", "webp", "webp-lossless"],
 )
 def test_the_longest_picture_of_a_format_takes_next_to_nothing(
-    file_format: str, shape: tuple[int, ...], how: dict[str, Any]
+    measure: Measure, file_format: str, shape: tuple[int, ...], how: dict[str, Any]
 ) -> None:
     cost = measure(saved(np.full(shape, 90, np.uint8), file_format, **how))
     assert cost.pixels == max(shape)

@@ -4,18 +4,18 @@ from typing import Any
 
 from anyio import CapacityLimiter
 
-from tests.support.fakes import DecodersInThreads, FakeRows, FakeSegmenter, FakeStore
+from tests.support.fakes import DecodersInThreads, FakeSegmenter, FakeStore
 from webhook.budget import Budget
 from webhook.cutting import Cutter
 from webhook.domain import RemovalResult
 from webhook.jobs import Jobs
-from webhook.pipeline import Service
+from webhook.pipeline import Rows, Service
 from webhook.recipes import parse_renditions
 
 
 def make_service(
     store: FakeStore,
-    rows: FakeRows,
+    rows: Rows,
     segmenter: FakeSegmenter | None = None,
     *,
     jobs: Jobs[RemovalResult] | None = None,

@@ -1,14 +1,18 @@
-"""Measures what a picture costs in a process of its own: `python -m tests.support.memory`.
+"""Measures what pictures cost, each in a process of its own: `python -m tests.support.memory`.
 
-A test writes the file to its stdin. Its only line is a JSON object. Here an earlier picture cannot
-hide the peak of this one, and a picture that costs too much ends this process, not the tests.
+A test writes files to its stdin, each after a line with its size; of each it prints a line of JSON.
+What is imported is imported once; for each picture it forks. So an earlier picture cannot hide the
+peak of the next one, and one that costs too much ends its own process only.
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,16 +36,28 @@ class Cost:
     cpu_s: float
 
 
-def measure(data: bytes) -> Cost:
-    """Return what a picture costs; fails with the stderr of the process."""
+@contextmanager
+def measuring() -> Iterator[Callable[[bytes], Cost]]:
+    """Give what tells the cost of a picture; it fails where the process of the picture does."""
     command = [sys.executable, "-m", __name__]
-    finished = subprocess.run(command, input=data, capture_output=True, check=False)
-    assert finished.returncode == 0, finished.stderr.decode()
-    return Cost(**json.loads(finished.stdout))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        to, back = process.stdin, process.stdout
+        assert to is not None
+        assert back is not None
+
+        def measure(data: bytes) -> Cost:
+            to.write(b"%d\n%s" % (len(data), data))
+            to.flush()
+            told = json.loads(back.readline())
+            assert told is not None, "its process has ended; stderr tells why"
+            return Cost(**told)
+
+        yield measure
+        to.close()
 
 
 def main() -> None:
-    """Measure the picture on stdin."""
+    """Measure the pictures on stdin."""
     from webhook.tuning import tune_process
 
     tune_process()  # as the service is
@@ -65,17 +81,24 @@ def main() -> None:
         render_cutout(image, matte, THREADS)
         return pixels
 
-    data = sys.stdin.buffer.read()
-    for file_format in ("JPEG", "PNG", "GIF", "WEBP"):  # what is loaded once is no picture's cost
-        cut_out(make_image((100, 100), file_format))
-    started, before = time.process_time(), peak_rss_bytes()
-    pixels = cut_out(data)
-    cost: dict[str, Any] = {
-        "pixels": pixels,
-        "grown_bytes": peak_rss_bytes() - before,
-        "cpu_s": time.process_time() - started,
-    }
-    print(json.dumps(cost))
+    def measure(data: bytes) -> dict[str, Any]:
+        for file_format in ("JPEG", "PNG", "GIF", "WEBP"):  # what is loaded once is no picture's
+            cut_out(make_image((100, 100), file_format))
+        started, before = time.process_time(), peak_rss_bytes()
+        pixels = cut_out(data)
+        return {
+            "pixels": pixels,
+            "grown_bytes": peak_rss_bytes() - before,
+            "cpu_s": time.process_time() - started,
+        }
+
+    while size := sys.stdin.buffer.readline():
+        data = sys.stdin.buffer.read(int(size))
+        if (child := os.fork()) == 0:
+            print(json.dumps(measure(data)), flush=True)
+            os._exit(0)
+        if os.waitpid(child, 0)[1] != 0:
+            print(json.dumps(None), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from moto.server import ThreadedMotoServer
 
 from devstack.processes import free_port
 from devstack.seaweedfs import embedded_s3
-from webhook.storage import S3Storage, open_client
+from webhook.s3 import open_client
+from webhook.storage import S3Storage
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -156,7 +156,7 @@ def running_engine(
         command(project, port),
         log=log,
         cwd=REPOSITORY,
-        environment=clean_environment(**environment(database_url, webhook_url), **settings),
+        environment=clean_environment(**environment(database_url, webhook_url) | settings),
     )
 
     def is_ready() -> bool:

@@ -18,7 +18,10 @@ def test_only_the_settings_read_the_environment_of_the_service() -> None:
 
 def test_only_the_documents_know_what_hasura_makes_of_a_table() -> None:
     """Its root fields and types, and its columns but for those that are named like our own."""
+    writes_documents = PACKAGE / "commands" / "connect"
     for path in PACKAGE.rglob("*.py"):
+        if path.is_relative_to(writes_documents):
+            continue
         assert not re.search(
             r"_by_pk\b|_set_input|_bool_exp|\b(insert|update|delete)_images|transparent_key",
             path.read_text("utf-8"),

@@ -137,13 +137,16 @@ def test_cutouts_and_sources_may_lie_side_by_side(environment: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["http://hasura:8080", "http://hasura:8080/", "http://hasura:8080/v1/graphql"]
+    "end", ["", "/", "//", "/v1/graphql", "/v1/graphql/", "//v1/graphql"], ids=str
 )
+@pytest.mark.parametrize("base", ["http://hasura:8080", "https://example.com/apis/hasura"])
 def test_the_endpoint_may_be_written_with_or_without_its_path(
-    environment: pytest.MonkeyPatch, endpoint: str
+    environment: pytest.MonkeyPatch, base: str, end: str
 ) -> None:
-    environment.setenv("HASURA_GRAPHQL_ENDPOINT", endpoint)
-    assert load_settings().graphql_url == "http://hasura:8080/v1/graphql"
+    environment.setenv("HASURA_GRAPHQL_ENDPOINT", base + end)
+    settings = load_settings()
+    assert settings.hasura_url == base
+    assert settings.graphql_url == f"{base}/v1/graphql"
 
 
 @pytest.mark.parametrize(
@@ -170,6 +173,19 @@ def test_traces_go_where_the_standard_variables_say(
     for name, value in variables.items():
         environment.setenv(name, value)
     assert load_settings().traces_url == traces_url
+
+
+@pytest.mark.parametrize("where", ["", "TRACES_"])
+def test_traces_are_sent_by_the_one_protocol_that_is_spoken(
+    environment: pytest.MonkeyPatch, where: str
+) -> None:
+    environment.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    assert load_settings().traces_url is None  # meant for others on this machine
+    environment.setenv(f"OTEL_EXPORTER_OTLP_{where}ENDPOINT", "http://c:4317")
+    with pytest.raises(ConfigurationError, match="OTEL_EXPORTER_OTLP_PROTOCOL: must be http/prot"):
+        load_settings()
+    environment.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    assert load_settings().traces_url
 
 
 @pytest.mark.parametrize("login", ["user:hunter2@", "hunter2@", ":hunter2@"])
@@ -202,6 +218,9 @@ def test_a_model_of_ones_own_needs_its_folder_and_its_patch_order(
     with pytest.raises(ConfigurationError, match="LOCAL_MODEL: is not set"):
         load_settings()
     environment.setenv("LOCAL_MODEL", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="LOCAL_MODEL: holds no"):
+        load_settings()
+    (tmp_path / "model.safetensors").touch()
     with pytest.raises(ConfigurationError, match="LOCAL_MODEL_PATCH_ORDER: is not set"):
         load_settings()
     environment.setenv("LOCAL_MODEL_PATCH_ORDER", "rows")
@@ -217,7 +236,29 @@ def test_an_empty_variable_counts_as_not_set(environment: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("MODELS", "embedded,no/such-model"), ("S3_BUCKET", "My Bucket")]
+    ("name", "value"),
+    [
+        ("MODELS", "embedded,no/such-model"),
+        ("S3_BUCKET", "My Bucket"),
+        ("MAX_EVENT_AGE_S", "inf"),
+        ("MAX_EVENT_AGE_S", "nan"),
+        ("MAX_EVENT_AGE_S", "1e15"),
+        ("UPLOAD_TIMEOUT_S", "inf"),
+        ("UPLOAD_TIMEOUT_S", "1e15"),
+        ("JOB_TIMEOUT_S", "nan"),
+        ("JOB_TIMEOUT_S", "inf"),
+        ("HASURA_GRAPHQL_ENDPOINT", "http://hasura:8080?tenant=1"),
+        ("HASURA_GRAPHQL_ENDPOINT", "http://hasura:8080/#console"),
+        ("SOURCE_PREFIX", "o\ngs/"),
+        ("SOURCE_PREFIX", "ogs\\x/"),
+        ("SOURCE_PREFIX", "a//ogs/"),
+        ("TARGET_PREFIX", "../img/"),
+        ("TARGET_PREFIX", "i" * 512 + "/"),
+        ("HOST", "no address"),
+        ("HOST", "256.0.0.1"),
+        ("HOST", "\u00a0"),
+    ],
+    ids=ascii,
 )
 def test_a_value_that_can_not_work_is_refused_at_start(
     environment: pytest.MonkeyPatch, name: str, value: str

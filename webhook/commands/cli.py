@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from webhook import __version__
-from webhook.commands import backfill, doctor, local, process, pull, serve
+from webhook.commands import backfill, connect, doctor, local, process, pull, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (serve, doctor, process, backfill, local, pull):
+    for command in (serve, connect, doctor, process, backfill, local, pull):
         command.add_command(commands)
     options = parser.parse_args(arguments)
     status: int = options.run(options)

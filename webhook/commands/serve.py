@@ -3,8 +3,10 @@
 import argparse
 import gc
 import math
+import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -55,15 +57,23 @@ def serve(load: "Loader | None" = None) -> int:
         print(exc, file=sys.stderr)
         return 2
     configure_logging(settings.log_level)
-    for number in _STOP_SIGNALS:
-        # uvicorn finishes the running jobs, then raises the signal again for this handler.
-        signal.signal(number, _exit_cleanly)
+    _stop_by(_exit_at_once)  # nothing is in work yet, and a model takes long to load
     try:
         uvloop.run(_serve_until_stopped(settings, load))
     except RemovalError as exc:
         log.critical("service_not_started", code=exc.code, reason=str(exc))
         return 2
     return 0
+
+
+def _stop_by(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in _STOP_SIGNALS:
+        signal.signal(number, handler)
+
+
+def _exit_at_once(sig: int, frame: FrameType | None) -> None:
+    sys.stdout.flush()
+    os._exit(0)  # sys.exit would wait for the thread that loads
 
 
 def _exit_cleanly(sig: int, frame: FrameType | None) -> None:
@@ -87,6 +97,8 @@ async def _serve_until_stopped(settings: "Settings", load: "Loader | None") -> N
 
     # Opened before the server starts, so that what is wrong shows as one line and an exit status.
     async with open_service(settings, load or load_models) as service:
+        # uvicorn finishes the running jobs, then raises the signal again for this handler.
+        _stop_by(_exit_cleanly)
         # What libraries and models made lives until the end: to search it for garbage again and
         # again would stop every thread for a tenth of a second each time.
         gc.collect()

@@ -41,6 +41,9 @@ ROLE = "background_remover"
 _AS_THE_SERVICE = {"x-hasura-role": ROLE}
 TIMEOUT_S = 8.0
 
+NOT_IN_THE_ALLOW_LIST = "query is not allowed"
+"""What the engine says of an operation that its allow list does not have."""
+
 _NO_GRAPHQL = "GraphQL answered with something else than GraphQL."
 _SESSION_VARIABLE = re.compile(r"x-hasura-[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, a token
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
@@ -92,7 +95,8 @@ class HasuraClient:
             # the reason, this caller sees no such row.
             data = {}
         row = data.get("row")
-        if not isinstance(row, Mapping) or "id" not in row:
+        # A column that only another part of an inherited role may read is null.
+        if not isinstance(row, Mapping) or row.get("id") is None:
             raise RowNotFound("No image with this id is visible to you.")
         return str(row["id"])
 
@@ -170,7 +174,7 @@ class HasuraClient:
         self, operation: Operation, values: Mapping[str, Any], headers: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         request = operation.request(values)
-        with span(f"GraphQL {operation.title}", "client"), _graphql_errors():
+        with span(f"GraphQL {operation.title}", "client"), _graphql_errors(operation):
             sent = {**outgoing_headers(), **headers}
             data = await self._session.execute(request, extra_args={"headers": sent})
         if not isinstance(data, Mapping):
@@ -232,12 +236,15 @@ def _shaped_as_asked() -> Iterator[None]:
 
 
 @contextmanager
-def _graphql_errors() -> Iterator[None]:
+def _graphql_errors(operation: Operation) -> Iterator[None]:
     try:
         yield
     except TransportQueryError as exc:
         code, said = _first_error(exc.errors)
         log.warning("graphql_refused", engine_code=code, engine_message=said)
+        if said == NOT_IN_THE_ALLOW_LIST:  # nothing that the caller could mend
+            reason = f"Hasura's allow list does not have the document {operation.name}."
+            raise WritebackRejected(reason) from exc
         if code in _PERMANENT_CODES:
             raise _EngineRefused(code, said) from exc
         raise WritebackUnavailable(f"GraphQL answered {code}.") from exc
@@ -271,11 +278,18 @@ def _as_headers(session_variables: Mapping[str, str]) -> Mapping[str, bytes]:
             continue  # engines before v2.42 pass on all that their auth hook answers
         if not _SESSION_VARIABLE.fullmatch(name) or _UNPRINTABLE.search(value):
             raise InvalidPayload("session_variables: a name or value can't be a header.")
+        if name == "x-hasura-role":
+            _check_role(value)
         if name not in ("x-hasura-admin-secret", "x-hasura-access-key"):
             headers[name] = value.strip().encode()
     if sum(map(len, headers)) + sum(map(len, headers.values())) > _MAX_SESSION_BYTES:
         raise InvalidPayload("session_variables: they are too large to be sent on.")
-    if not headers.get("x-hasura-role"):
-        # Without one the admin secret alone would make the caller an administrator.
-        raise InvalidPayload("session_variables: x-hasura-role is missing or empty.")
+    if "x-hasura-role" not in headers:
+        raise InvalidPayload("session_variables: x-hasura-role is missing.")
     return headers
+
+
+def _check_role(role: str) -> None:
+    """Refuse what Hasura could read as no role, or as another: alone the secret is the admin's."""
+    if not role or role != role.strip() or not role.isprintable():
+        raise InvalidPayload("session_variables: x-hasura-role is empty, or has blanks around it.")

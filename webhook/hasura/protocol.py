@@ -33,10 +33,14 @@ _MAX_PLACE_LENGTH = 100  # what a caller wrote and we repeat, in answers and log
 
 @dataclass(frozen=True, slots=True)
 class ActionCall:
-    """One call of the action: whose background, and on whose behalf."""
+    """One call of the action: whose background, and on whose behalf.
+
+    An id that came as a number is answered as one: so Hasura has that of a `bigint` or `int`.
+    """
 
     request: RemovalRequest
     session_variables: Mapping[str, str]
+    id_is_number: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,8 @@ def parse_action(body: bytes, binding: Binding = USUAL_BINDING) -> ActionCall:
     if payload.action.name != binding.action:
         raise UnexpectedDelivery(f"This address serves the action {binding.action} only.")
     arguments = _validate(_Input, payload.input, "input")
-    return ActionCall(arguments.request(), payload.session_variables)
+    id_is_number = isinstance(payload.input["id"], int)
+    return ActionCall(arguments.request(), payload.session_variables, id_is_number)
 
 
 def parse_event(body: bytes, binding: Binding = USUAL_BINDING) -> Delivery:

@@ -15,6 +15,7 @@ from webhook.errors import (
     RequestRejected,
     RowNotFound,
     SourceNotFound,
+    Superseded,
     TemporarilyUnavailable,
 )
 from webhook.hasura.protocol import Delivery
@@ -45,10 +46,10 @@ class Reply:
     asks_again: bool = False
 
 
-def action_done(result: RemovalResult) -> Reply:
-    """Answer an action whose work is done."""
+def action_done(result: RemovalResult, *, id_is_number: bool = False) -> Reply:
+    """Answer an action whose work is done, with the id as a number where it came as one."""
     body = {
-        "id": result.image_id,
+        "id": int(result.image_id) if id_is_number else result.image_id,
         "key": result.key,
         "renditions": told_renditions(result),
         "subject": told_subject(result),
@@ -150,6 +151,9 @@ def judge(
         since = error.row_created_at or delivery.created_at
         if since is not None:
             return "retry later" if now - since <= patience.upload_timeout else "write down"
+    if isinstance(error, Superseded if delivery.deleted_id is not None else RowNotFound):
+        # What contradicts the event may come from a replica of the database that lags behind.
+        return "end" if delivery.is_last_attempt else "retry"
     if not concerns_row(error):
         return "end"
     if isinstance(error, TemporarilyUnavailable):

@@ -140,7 +140,8 @@ async def _serve_action(body: bytes, service: Service, binding: Binding) -> Repl
     image_id = await service.rows.find_visible(call.request.image_id, call.session_variables)
     bind_contextvars(image_id=image_id)
     request = RemovalRequest(image_id, call.request.model)
-    return replies.action_done(await remove_background(request, service))
+    result = await remove_background(request, service)
+    return replies.action_done(result, id_is_number=call.id_is_number)
 
 
 async def _serve_runsync(body: bytes, service: Service) -> Reply:

@@ -1,7 +1,7 @@
 """Brings the database to where the project's files want it: own tables, migrations, triggers."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +14,7 @@ from devstack.standin.database.introspect import Table, read_table
 from devstack.standin.errors import MetadataRefused
 from devstack.standin.metadata.whole import Metadata
 from devstack.standin.models.names import Convention, TableNames
-from devstack.standin.models.tables import EventTrigger, Operation, TableName
+from devstack.standin.models.tables import EventTrigger, Operation, TableName, TriggerDefinition
 from devstack.standin.settings import Settings
 
 _MIGRATION = re.compile(r"([0-9]+)_.+")
@@ -22,7 +22,7 @@ _TRIGGER_PREFIX = "notify_hasura_"
 _EXISTING_TRIGGERS = """
 SELECT n.nspname, c.relname, t.tgname
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE NOT t.tgisinternal AND starts_with(t.tgname, %s)
+WHERE NOT t.tgisinternal AND starts_with(t.tgname, %s) AND t.tgname <> ALL (%s)
 """
 _ARCHIVE = """
 UPDATE hdb_catalog.event_log SET archived = true WHERE trigger_name <> ALL (%s) AND NOT archived
@@ -79,14 +79,40 @@ async def read_catalog(
 
 
 def _convention(metadata: Metadata, settings: Settings) -> Convention:
-    wanted = metadata.source.customization.naming_convention or settings.default_convention
-    return Convention(is_camel=settings.naming_conventions and wanted == "graphql-default")
+    customization = metadata.source.customization
+    wanted = customization.naming_convention or settings.default_convention
+    return Convention(
+        is_camel=settings.naming_conventions and wanted == "graphql-default",
+        prefix=customization.root_fields.prefix or "",
+        suffix=customization.root_fields.suffix or "",
+    )
 
 
-async def install_triggers(connection: psycopg.AsyncConnection, catalog: Catalog) -> None:
-    """Replace the triggers in the database; events of those that are gone are not delivered."""
-    await _install_triggers(connection, catalog.served.event_triggers, catalog.tables)
+async def install_triggers(
+    connection: psycopg.AsyncConnection, catalog: Catalog, former: Catalog | None
+) -> None:
+    """Make the triggers in the database; events of those that are gone are not delivered.
+
+    Args:
+        connection: to the source.
+        catalog: what is to be served.
+        former: what was served: its triggers are not looked at again, as in graphql-engine, even
+            if somebody has dropped them in the database. None: all are made anew.
+    """
+    known = {} if former is None else _watched(former)
+    watched = _watched(catalog)
+    kept = {name for name, it in watched.items() if known.get(name) == it}
+    made = {name: it for name, it in catalog.served.event_triggers.items() if name not in kept}
+    await _install_triggers(connection, made, catalog.tables, kept)
     await connection.execute(_ARCHIVE, (list(catalog.served.event_triggers),))
+
+
+def _watched(catalog: Catalog) -> dict[str, tuple[TriggerDefinition, Table]]:
+    """Give all that a trigger's SQL depends on, by its name."""
+    return {
+        name: (trigger.definition, catalog.tables[table])
+        for name, (table, trigger) in catalog.served.event_triggers.items()
+    }
 
 
 async def _migrate(connection: psycopg.AsyncConnection, folder: Path) -> None:
@@ -126,8 +152,11 @@ async def _install_triggers(
     connection: psycopg.AsyncConnection,
     event_triggers: Mapping[str, tuple[TableName, EventTrigger]],
     tables: Mapping[TableName, Table],
+    kept: Set[str],
 ) -> None:
-    cursor = await connection.execute(_EXISTING_TRIGGERS, (_TRIGGER_PREFIX,))
+    operations = ("INSERT", "UPDATE", "DELETE")
+    left = [f"{_TRIGGER_PREFIX}{name}_{it}" for name in kept for it in operations]
+    cursor = await connection.execute(_EXISTING_TRIGGERS, (_TRIGGER_PREFIX, left))
     for schema, table, name in await cursor.fetchall():
         await connection.execute(
             SQL("DROP TRIGGER {} ON {}").format(Identifier(name), Identifier(schema, table))

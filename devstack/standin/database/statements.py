@@ -36,15 +36,21 @@ def select(
     order_by: Iterable[Mapping[str, str | None]] | None = None,
     limit: int | None = None,
     offset: int | None = None,
+    masks: Mapping[str, Composable] | None = None,
 ) -> Composed:
-    """Write a query of whole rows as JSON; which columns are seen is the schema's matter."""
+    """Write a query of whole rows as JSON; which columns are seen is the schema's matter.
+
+    Those in `masks` are null where their condition does not hold.
+    """
     orders = [
         SQL("{} {}").format(name_of(name), SQL(ORDERS[direction]))
         for step in order_by or ()
         for name, direction in step.items()
         if direction
     ]
-    parts = [SQL("SELECT {} FROM {} AS t WHERE {}").format(_row(table), _table(table), where)]
+    parts = [
+        SQL("SELECT {} FROM {} AS t WHERE {}").format(_row(table, masks), _table(table), where)
+    ]
     if orders:
         parts.append(SQL("ORDER BY {}").format(SQL(", ").join(orders)))
     if limit is not None:
@@ -123,16 +129,18 @@ def _checked(table: Table, statement: Composable, check: Composable) -> Composed
     )
 
 
-def _row(table: Table) -> Composable:
+def _row(table: Table, masks: Mapping[str, Composable] | None = None) -> Composable:
     """Write a row `t` as JSON."""
-    if not any(column.sent_as_text for column in table.columns.values()):
+    if not masks and not any(column.sent_as_text for column in table.columns.values()):
         return SQL("row_to_json(t)")
-    columns = [
-        SQL("t.{0}::text AS {0}" if column.sent_as_text else "t.{0}").format(
-            Identifier(column.name)
-        )
-        for column in table.columns.values()
-    ]
+    columns = []
+    for column in table.columns.values():
+        value: Composable = SQL("t.{}").format(Identifier(column.name))
+        if column.sent_as_text:
+            value = SQL("{}::text").format(value)
+        if masks and column.name in masks:
+            value = SQL("CASE WHEN {} THEN {} END").format(masks[column.name], value)
+        columns.append(SQL("{} AS {}").format(value, Identifier(column.name)))
     return SQL("(SELECT row_to_json(r) FROM (SELECT {}) AS r)").format(SQL(", ").join(columns))
 
 

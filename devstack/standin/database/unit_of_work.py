@@ -1,7 +1,14 @@
 """What the resolvers of one GraphQL operation share: the session, and one transaction at a time."""
 
 import json
-from contextlib import AsyncExitStack, suppress
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from typing import Any
 
 import psycopg
@@ -15,9 +22,9 @@ from devstack.standin.session import Session
 class UnitOfWork:
     """One operation at work.
 
-    A query takes a connection for each statement. A mutation's statements share one transaction,
-    which carries the session variables for the event log; an action between them ends it, so what
-    ran before an action stays.
+    A query takes a connection for each statement, to a read replica if there are any. A mutation's
+    statements share one transaction, which carries the session variables for the event log; an
+    action between them ends it, so what ran before an action stays.
 
     Attributes:
         failed: a root field has failed, and those after it are not run.
@@ -25,7 +32,13 @@ class UnitOfWork:
     """
 
     def __init__(
-        self, pool: AsyncConnectionPool, session: Session, query: str, *, is_mutation: bool
+        self,
+        pool: AsyncConnectionPool,
+        session: Session,
+        query: str,
+        *,
+        is_mutation: bool,
+        replicas: Sequence[str] = (),
     ) -> None:
         self.session = session
         self.query = query
@@ -33,6 +46,7 @@ class UnitOfWork:
         self.failed = False
         self.hollow: set[str | int] = set()
         self._pool = pool
+        self._replicas = replicas
         self._open = AsyncExitStack()
         self._transaction: psycopg.AsyncConnection | None = None
 
@@ -48,12 +62,17 @@ class UnitOfWork:
         """
         try:
             if not self.is_mutation:
-                async with self._pool.connection() as connection:
+                async with self._reading() as connection:
                     return await (await connection.execute(statement)).fetchall()
             transaction = self._transaction or await self._begin()
             return await (await transaction.execute(statement)).fetchall()
         except psycopg.Error as error:
             raise from_postgres(error, path) from error
+
+    def _reading(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection]:
+        if not self._replicas:
+            return self._pool.connection()
+        return _connected(random.choice(self._replicas))
 
     async def commit(self) -> None:
         """End the transaction; the next statement begins a new one.
@@ -80,6 +99,12 @@ class UnitOfWork:
         await set_session(connection, self.session)
         self._transaction = connection
         return connection
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[psycopg.AsyncConnection]:
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        yield connection
 
 
 async def set_session(connection: psycopg.AsyncConnection, session: Session) -> None:

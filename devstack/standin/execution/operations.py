@@ -11,10 +11,14 @@ from graphql import (
     DocumentNode,
     GraphQLError,
     GraphQLSchema,
+    NonNullTypeNode,
     NoUnusedFragmentsRule,
     NoUnusedVariablesRule,
     OperationDefinitionNode,
     OperationType,
+    TypeInfo,
+    Undefined,
+    ValidationContext,
     execute,
     get_operation_ast,
     specified_rules,
@@ -74,13 +78,20 @@ class Operations:
         schema = self._schema(session.role)
         if self._has_allow_list and not session.is_admin:
             self._allow_list.check(parsed(query))
-        document, operation = _checked(schema, query, name)
+        document, operation, nullable = _checked(schema, query, name)
         if operation.operation is OperationType.SUBSCRIPTION and not by_socket:
             message = "subscriptions are not supported over HTTP, use websockets instead"
             raise EngineError(message, "unexpected")
         _check_variables(document, variables)
+        variables = dict.fromkeys(nullable) | variables
         is_mutation = operation.operation is OperationType.MUTATION
-        work = UnitOfWork(self._pool, session, query, is_mutation=is_mutation)
+        work = UnitOfWork(
+            self._pool,
+            session,
+            query,
+            is_mutation=is_mutation,
+            replicas=self._live.current.metadata.replicas,
+        )
         try:
             result = execute(schema, document, None, work, variables, name)
             if inspect.isawaitable(result):
@@ -107,13 +118,30 @@ class Operations:
 @lru_cache(maxsize=256)  # as graphql-engine keeps the plans of what it is asked again and again
 def _checked(
     schema: GraphQLSchema, query: str, name: str | None
-) -> tuple[DocumentNode, OperationDefinitionNode]:
+) -> tuple[DocumentNode, OperationDefinitionNode, frozenset[str]]:
     document = parsed(query)
     operation = _operation(document, name)
     _check_root(schema, operation)
     if errors := validate(schema, document, _RULES, max_errors=1):
         raise translated(errors[0], document, schema, {})
-    return document, operation
+    return document, operation, _null_if_left_out(schema, document, operation)
+
+
+def _null_if_left_out(
+    schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode
+) -> frozenset[str]:
+    """Name the variables that are null where the caller leaves them out.
+
+    GraphQL takes their places as empty; graphql-engine does so only where a place has a default.
+    """
+    context = ValidationContext(schema, document, TypeInfo(schema), lambda _: None)
+    usages = context.get_recursive_variable_usages(operation)
+    defaulted = {it.node.name.value for it in usages if it.default_value is not Undefined}
+    return frozenset(
+        it.variable.name.value
+        for it in operation.variable_definitions or ()
+        if it.default_value is None and not isinstance(it.type, NonNullTypeNode)
+    ).difference(defaulted)
 
 
 def is_subscription(request: Any) -> bool:

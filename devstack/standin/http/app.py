@@ -1,6 +1,6 @@
 """The HTTP side: endpoints, the envelope of errors, CORS. What is answered is decided elsewhere."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Set
 from typing import Any
 
 from starlette.applications import Starlette
@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from devstack.standin import strict_json
@@ -16,6 +16,7 @@ from devstack.standin.errors import EngineError
 from devstack.standin.execution.operations import Operations
 from devstack.standin.http.metadata_api import MetadataApi
 from devstack.standin.http.query_api import QueryApi
+from devstack.standin.http.requests import refuse_others_than_admin
 from devstack.standin.http.sockets import serve_socket
 from devstack.standin.session import Authentication
 from devstack.standin.webhooks.outbound import VERSION
@@ -34,8 +35,13 @@ def create_app(
     operations: Operations,
     metadata_api: MetadataApi,
     query_api: QueryApi,
+    apis: Set[str],
+    config: Mapping[str, Any],
 ) -> Starlette:
-    """Put the endpoints together."""
+    """Put the endpoints of the enabled APIs together; the others are as if there were none.
+
+    `config` tells an admin how the stand-in was set up.
+    """
 
     async def graphql(request: Request) -> Response:
         try:
@@ -60,15 +66,28 @@ def create_app(
 
         return endpoint
 
-    return Starlette(
-        routes=[
+    async def told_config(request: Request) -> Response:
+        try:
+            refuse_others_than_admin(authentication.session(request.headers))
+            return JSONResponse({"version": VERSION, **config})
+        except EngineError as error:
+            return JSONResponse(error.plain(), error.status)
+
+    routes: list[BaseRoute] = [Route("/v1/version", _version), Route("/healthz", _health)]
+    if "graphql" in apis:
+        routes += [
             Route("/v1/graphql", graphql, methods=["POST"]),
             WebSocketRoute("/v1/graphql", socket),
+        ]
+    if "metadata" in apis:
+        routes += [
             Route("/v1/metadata", administered(metadata_api), methods=["POST"]),
             Route("/v2/query", administered(query_api), methods=["POST"]),
-            Route("/v1/version", _version),
-            Route("/healthz", _health),
-        ],
+        ]
+    if "config" in apis:
+        routes.append(Route("/v1alpha1/config", told_config))
+    return Starlette(
+        routes=routes,
         middleware=[_CORS],
         exception_handlers={404: _no_such_resource, 405: _no_such_resource},
     )

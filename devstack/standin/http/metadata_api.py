@@ -49,7 +49,7 @@ class MetadataApi:
             case "replace_metadata":
                 return await self._replace(args, version, _seen_version(request))
             case "reload_metadata":
-                return await self._reload(_seen_version(request))
+                return await self._reload(args, _seen_version(request))
             case "pg_invoke_event_trigger":
                 return await self._invoke(args, session)
             case "pg_redeliver_event":
@@ -81,10 +81,18 @@ class MetadataApi:
             raise EngineError(str(error), "parse-failed", "$.args") from error
         return dict(_SUCCESS) if is_alone else _consistency(snapshot, always=True)
 
-    async def _reload(self, expected: int | None) -> dict[str, Any]:
+    async def _reload(self, args: Mapping[str, Any], expected: int | None) -> dict[str, Any]:
         """Read the database again, for it may have changed."""
+        metadata = self._live.current.metadata
+        recreate = args.get("recreate_event_triggers", False)
+        if not isinstance(recreate, bool | list):
+            message = "expected a Boolean or a list of sources"
+            raise EngineError(message, "parse-failed", "$.args.recreate_event_triggers")
         snapshot = await self._live.replace(
-            self._live.current.metadata, allow_inconsistent=True, expected=expected
+            metadata,
+            allow_inconsistent=True,
+            expected=expected,
+            recreate_triggers=recreate is True or metadata.source.name in (recreate or ()),
         )
         return _SUCCESS | _consistency(snapshot, always=False)
 

@@ -19,6 +19,15 @@ def parts_of(request: Any, session: Session) -> tuple[str, dict[str, Any]]:
             raise EngineError(f'key "{key}" not found', "parse-failed")
         if not isinstance(request[key], kind):
             raise EngineError("unexpected type of value", "parse-failed", f"$.{key}")
+    refuse_others_than_admin(session)
+    return request["type"], request["args"]
+
+
+def refuse_others_than_admin(session: Session) -> None:
+    """Let an admin pass.
+
+    Raises:
+        EngineError: it is another role.
+    """
     if not session.is_admin:
         raise EngineError("restricted access : admin only", "access-denied", "$.args")
-    return request["type"], request["args"]

@@ -3,6 +3,7 @@
 Only actions.graphql is not: the CLI takes it apart when it applies it, the engine keeps the parts.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from graphql import (
@@ -23,11 +24,13 @@ from devstack.standin.models.sources import Source
 _TYPES = {"query_root": "query", "mutation_root": "mutation"}
 
 
-def exported(source: Source, file: ActionsFile, signatures: Signatures) -> dict[str, Any]:
+def exported(
+    sources: Iterable[Source], file: ActionsFile, signatures: Signatures
+) -> dict[str, Any]:
     """Put the object together."""
     return {
         "version": 3,
-        "sources": [written(source)],
+        "sources": [written(source) for source in sources],
         "actions": [_action(action, signatures) for action in file.actions],
         "custom_types": {
             kind: [

@@ -16,9 +16,12 @@ from devstack.standin.models.allow_list import (
     CollectionsFile,
     QueryCollection,
 )
+from devstack.standin.models.roles import InheritedRole, InheritedRolesFile
 from devstack.standin.models.sources import DatabasesFile, VersionFile
 
-_COLLECTIONS, _ALLOW_LIST = "query_collections.yaml", "allow_list.yaml"  # may both be missing
+# These may be missing.
+_COLLECTIONS, _ALLOW_LIST = "query_collections.yaml", "allow_list.yaml"
+_INHERITED_ROLES = "inherited_roles.yaml"
 
 
 def load_metadata(folder: Path, environment: Mapping[str, str]) -> Metadata:
@@ -33,7 +36,7 @@ def load_metadata(folder: Path, environment: Mapping[str, str]) -> Metadata:
     """
     files = Files(folder)
     files.model(VersionFile, "version.yaml", environment)
-    (source,) = files.model(DatabasesFile, "databases/databases.yaml", environment).root
+    source, *others = files.model(DatabasesFile, "databases/databases.yaml", environment).root
     actions = files.model(ActionsFile, "actions.yaml", environment)
     signatures = read_signatures(files.text("actions.graphql"))
     collections: tuple[QueryCollection, ...] = ()
@@ -42,4 +45,16 @@ def load_metadata(folder: Path, environment: Mapping[str, str]) -> Metadata:
         collections = files.model(CollectionsFile, _COLLECTIONS, environment).root
     if files.has(_ALLOW_LIST):
         allow_list = files.model(AllowListFile, _ALLOW_LIST, environment).root
-    return Metadata(source, actions, signatures, collections, allow_list, files.read)
+    inherited_roles: tuple[InheritedRole, ...] = ()
+    if files.has(_INHERITED_ROLES):
+        inherited_roles = files.model(InheritedRolesFile, _INHERITED_ROLES, environment).root
+    return Metadata(
+        source,
+        actions,
+        signatures,
+        collections,
+        allow_list,
+        inherited_roles,
+        tuple(others),
+        files.read,
+    )

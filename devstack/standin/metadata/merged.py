@@ -34,9 +34,15 @@ def read_merged(content: Any, environment: Mapping[str, str]) -> Metadata:
         if all(detail["type"] == NOT_SET for detail in details):
             refusal = MetadataInconsistent
         raise refusal(line) from error
-    (source,) = merged.sources.root
+    source, *others = merged.sources.root
     return Metadata(
-        source, actions, _signatures(merged), merged.query_collections, merged.allowlist
+        source,
+        actions,
+        _signatures(merged),
+        merged.query_collections,
+        merged.allowlist,
+        merged.inherited_roles,
+        tuple(others),
     )
 
 

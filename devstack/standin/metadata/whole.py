@@ -11,19 +11,25 @@ from devstack.standin.metadata.export import exported, written
 from devstack.standin.metadata.signatures import CUSTOM_TYPES, Signatures
 from devstack.standin.models.actions import ActionsFile, CustomName
 from devstack.standin.models.allow_list import AllowedCollection, QueryCollection
+from devstack.standin.models.roles import InheritedRole, parts_of
 from devstack.standin.models.sources import Source
 from devstack.standin.models.tables import EventTrigger, TableEntry, TableName
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """Everything the stand-in is told, and the files that told it, if files did."""
+    """Everything the stand-in is told, and the files that told it, if files did.
+
+    Of the sources, only the first is served.
+    """
 
     source: Source
     actions: ActionsFile
     signatures: Signatures
     collections: tuple[QueryCollection, ...] = ()
     allow_list: tuple[AllowedCollection, ...] = ()
+    inherited_roles: tuple[InheritedRole, ...] = ()
+    other_sources: tuple[Source, ...] = ()
     files: frozenset[Path] = frozenset()
 
     def __post_init__(self) -> None:
@@ -54,14 +60,28 @@ class Metadata:
             for trigger in entry.event_triggers
         }
 
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        """The addresses of the source's read replicas."""
+        replicas = self.source.configuration.read_replicas
+        return tuple(it.database_url.from_env.value for it in replicas)
+
+    def roles_of(self, role: str) -> tuple[str, ...]:
+        """Name the roles whose rights a role has: itself, and those that it inherits."""
+        return parts_of(role, self.inherited_roles)
+
     def with_tables(self, entries: tuple[TableEntry, ...]) -> Self:
         """Give the same with other tables."""
         return replace(self, source=self.source.model_copy(update={"tables": entries}))
 
     def exported(self) -> dict[str, Any]:
         """Give all of it as it is written."""
-        told = exported(self.source, self.actions, self.signatures)
-        lists = {"query_collections": self.collections, "allowlist": self.allow_list}
+        told = exported((self.source, *self.other_sources), self.actions, self.signatures)
+        lists = {
+            "query_collections": self.collections,
+            "allowlist": self.allow_list,
+            "inherited_roles": self.inherited_roles,
+        }
         return told | {key: [written(it) for it in items] for key, items in lists.items() if items}
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from devstack.standin.models.actions import Action, ActionDefinition, CustomName, CustomObject
 from devstack.standin.models.allow_list import AllowList, Collections
 from devstack.standin.models.base import GraphQLName, Many, Model, Named
+from devstack.standin.models.roles import InheritedRoles
 from devstack.standin.models.sources import DatabasesFile
 
 
@@ -84,3 +85,4 @@ class MergedMetadata(Model):
     custom_types: MergedTypes = MergedTypes()
     query_collections: Collections = ()
     allowlist: AllowList = ()
+    inherited_roles: InheritedRoles = ()

@@ -27,9 +27,11 @@ ROOT_FIELDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Convention:
-    """One of the two conventions."""
+    """One of the two conventions, and what the source puts around its root fields."""
 
     is_camel: bool = False
+    prefix: str = ""
+    suffix: str = ""
 
     def field(self, *words: str, is_custom: bool = False) -> str:
         """Name a field or an argument; `is_custom`: somebody chose the first word."""
@@ -53,6 +55,13 @@ class Convention:
         """Name a type by a name with underscores."""
         return self.type(*words_of(name))
 
+    def customised(self, root_field: str) -> str:
+        """Put the source's prefix and suffix around the name of a root field."""
+        if not self.is_camel:
+            return self.prefix + root_field + self.suffix
+        name = _capital(root_field) if self.prefix else root_field
+        return self.prefix + name + _capital(self.suffix)
+
     def constant(self, name: str) -> str:
         """Name a value of an enum."""
         return name.upper() if self.is_camel else name
@@ -74,11 +83,12 @@ class TableNames:
     def root(self, kind: str) -> str:
         """Name a root field; kinds are the keys of custom_root_fields."""
         if (chosen := self.configuration.custom_root_fields.chosen(kind)) is not None:
-            return chosen
+            return self.convention.customised(chosen)
         before, after = ROOT_FIELDS[kind]
         words, is_custom = self._stem()
         is_custom = is_custom and not before
-        return self.convention.field(*before, *words, *after, is_custom=is_custom)
+        name = self.convention.field(*before, *words, *after, is_custom=is_custom)
+        return self.convention.customised(name)
 
     def column(self, name: str) -> str | None:
         """Name a column; None if the API can't have it under its name."""

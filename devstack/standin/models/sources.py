@@ -2,12 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, RootModel, Strict
+from pydantic import Field, RootModel
 
 from devstack.standin.models.base import (
     Count,
+    GraphQLName,
     Many,
     Model,
+    Named,
     Positive,
     Variable,
     no_two,
@@ -40,15 +42,24 @@ class ConnectionInfo(Model):
 
 
 class SourceConfiguration(Model):
-    """Wraps the connection, as Hasura writes it."""
+    """Wraps the connection, as Hasura writes it, and those to replicas that serve queries."""
 
     connection_info: ConnectionInfo
+    read_replicas: Many[ConnectionInfo] = ()
+
+
+class RootFieldsCustomization(Model):
+    """What stands around the names of all root fields of the source."""
+
+    prefix: GraphQLName | None = None
+    suffix: GraphQLName | None = None
 
 
 class SourceCustomization(Model):
     """How names are made; graphql-engine has more, and the stand-in has not."""
 
     naming_convention: Literal["hasura-default", "graphql-default"] | None = None
+    root_fields: RootFieldsCustomization = RootFieldsCustomization()
 
 
 class Source(Model):
@@ -61,8 +72,8 @@ class Source(Model):
     tables: Annotated[Many[TableEntry], no_two("table")]
 
 
-class DatabasesFile(RootModel[Annotated[tuple[Source], Strict(False)]]):
-    """What databases.yaml holds; the stand-in serves exactly one database."""
+class DatabasesFile(RootModel[Annotated[Named[Source], Field(min_length=1)]]):
+    """What databases.yaml holds; the stand-in serves the first, and only tells the others."""
 
 
 class VersionFile(Model):

@@ -1,6 +1,6 @@
 """One role's executable schema: the tables' root fields, the actions and their relationships."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -43,13 +43,14 @@ def build_role_schema(role: str, catalog: Catalog, client: httpx2.AsyncClient) -
         MetadataRefused: actions.graphql and the tables make no valid schema together.
     """
     metadata, tables = catalog.served, catalog.tables
-    all_rights = [rights_of(role, entry, tables[entry.table]) for entry in metadata.source.tables]
+    roles = metadata.roles_of(role)
+    all_rights = [rights_of(roles, entry, tables[entry.table]) for entry in metadata.source.tables]
     of_tables = [field for rights in all_rights for field in table_fields(rights)]
     fields = [
         *of_tables,
         # What can be asked once can be watched.
         *(replace(it, owner="subscription_root") for it in of_tables if it.owner == "query_root"),
-        *_action_fields(role, metadata, client),
+        *_action_fields(roles, metadata, client),
         *_relationship_fields(metadata, {rights.table.name: rights for rights in all_rights}),
     ]
     roots: dict[str, list[str]] = {f"{kind}_root": [] for kind in _ROOTS}
@@ -80,10 +81,12 @@ def build_role_schema(role: str, catalog: Catalog, client: httpx2.AsyncClient) -
     return schema
 
 
-def _action_fields(role: str, metadata: Metadata, client: httpx2.AsyncClient) -> list[Field]:
+def _action_fields(
+    roles: Sequence[str], metadata: Metadata, client: httpx2.AsyncClient
+) -> list[Field]:
     fields = []
     for action in metadata.actions.actions:
-        if role == ADMIN or any(role == permitted.role for permitted in action.permissions):
+        if ADMIN in roles or any(permitted.role in roles for permitted in action.permissions):
             signature = metadata.signatures.actions[action.name]
             text = print_ast(signature.field)
             fields.append(Field(signature.root, action.name, text, _call(action, client)))

@@ -66,7 +66,12 @@ async def read(
     assert rights.select is not None
     limits = [bound for bound in (limit, rights.select.limit) if bound is not None]
     visible = both(permission(rights.table, rights.select.filter, work.session), where)
-    statement = statements.select(rights.table, visible, limit=min(limits, default=None), **rest)
+    masks = {
+        name: permission(rights.table, mask, work.session) for name, mask in rights.masks.items()
+    }
+    statement = statements.select(
+        rights.table, visible, limit=min(limits, default=None), masks=masks, **rest
+    )
     return [row for (row,) in await work.rows(statement)]
 
 

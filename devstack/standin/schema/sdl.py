@@ -37,9 +37,14 @@ def table_types(rights: Rights) -> str:
     filters = [f"{connective}: [{condition}!]" for connective in ("_and", "_or")]
     filters += [f"_not: {condition}", *_fields(table, readable, lambda it: compared[it.name])]
     order = names.convention.spell_type("order_by")
+
+    def output(column: Column) -> str:
+        is_always_there = column.not_null and column.name not in rights.masks
+        return column.graphql_type + ("!" if is_always_there else "")
+
     response = [f"{spell('affected_rows')}: Int!", *([f"returning: [{row}!]!"] if readable else [])]
     blocks = [
-        block("type", row, _fields(table, readable, _output)),
+        block("type", row, _fields(table, readable, output)),
         block("input", condition, filters),
         block("input", names.type("order", "by"), _fields(table, readable, lambda _: order)),
         block(
@@ -132,10 +137,6 @@ def _fields(table: Table, columns: Iterable[Column], type_of: Callable[[Column],
 
 def _input(column: Column) -> str:
     return column.graphql_type
-
-
-def _output(column: Column) -> str:
-    return column.graphql_type + ("!" if column.not_null else "")
 
 
 def _named_types(node: Node) -> set[str]:

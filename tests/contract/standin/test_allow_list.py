@@ -9,6 +9,7 @@ import yaml
 from devstack.standin.errors import MetadataRefused
 from devstack.standin.metadata.folder import load_metadata
 from tests.support.standin_engine import (
+    ADMIN_SECRET,
     INSERT,
     Engine,
     Project,
@@ -133,3 +134,12 @@ def test_mistakes_in_the_lists_are_told(
     with pytest.raises(MetadataRefused) as refused:
         load_metadata(project.metadata, environment("postgresql://nowhere", "http://webhook"))
     assert told in str(refused.value)
+
+
+def test_an_administrator_is_told_that_the_list_is_on(engine: Engine) -> None:
+    secret = {"x-hasura-admin-secret": ADMIN_SECRET}
+    told = engine.client.get("/v1alpha1/config", headers=secret).json()
+    assert told["is_allow_list_enabled"] is True
+    assert told["default_naming_convention"] == "hasura-default"
+    refused = engine.client.get("/v1alpha1/config", headers=secret | {"x-hasura-role": "user"})
+    assert refused.json()["code"] == "access-denied"

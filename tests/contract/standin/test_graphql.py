@@ -351,3 +351,37 @@ class TestTransport:
         )
         assert answer.status_code == 200
         assert answer.headers["access-control-allow-origin"] == "*"
+
+
+class TestLeftOut:
+    """A nullable variable that the caller leaves out is null, unless its place has a default."""
+
+    def test_in_what_is_set_it_clears_the_column(self, engine: Engine, image_id: str) -> None:
+        change = """mutation ($id: uuid!, $model: String) {
+          row: update_images_by_pk(pk_columns: { id: $id }, _set: { model: $model }) { model }
+        }"""
+        assert engine.data(change, id=image_id, model="a")["row"] == {"model": "a"}
+        assert engine.data(change, id=image_id)["row"] == {"model": None}
+
+    def test_in_a_comparison_it_is_refused(self, engine: Engine) -> None:
+        change = """mutation ($id: uuid) {
+          update_images(where: { id: { _eq: $id } }, _set: { model: "a" }) { affected_rows }
+        }"""
+        code, message, _ = engine.error(change)
+        expected = ("validation-failed", "unexpected null value for type 'uuid'")
+        assert (code, message) == expected
+
+    def test_with_a_default_it_is_that(self, engine: Engine, image_id: str) -> None:
+        find = """query ($id: uuid!, $statuses: [String!] = ["pending"]) {
+          images(where: { id: { _eq: $id }, status: { _in: $statuses } }) { id }
+        }"""
+        assert engine.data(find, id=image_id) == {"images": [{"id": image_id}]}
+
+    def test_where_its_place_has_a_default_that_counts(self, engine: Engine, image_id: str) -> None:
+        insert = """mutation ($id: uuid!, $columns: [images_update_column!]) {
+          insert_images(
+            objects: [{ id: $id }]
+            on_conflict: { constraint: images_pkey, update_columns: $columns }
+          ) { affected_rows }
+        }"""
+        assert engine.data(insert, id=image_id) == {"insert_images": {"affected_rows": 0}}

@@ -13,6 +13,8 @@ from tests.support.standin_engine import ADMIN_SECRET, Engine, copy_project, run
 USER = {"x-hasura-admin-secret": ADMIN_SECRET, "x-hasura-role": "user"}
 WATCHED = "SELECT tgname FROM pg_trigger WHERE tgname LIKE 'notify_hasura%'"
 
+ELSEWHERE = {"sql": "SELECT 1", "source": "archive"}  # which the stand-in does not serve
+
 
 @pytest.fixture(scope="module")
 def shared(
@@ -182,6 +184,31 @@ def test_a_reload_sees_what_has_changed_in_the_database(open_engine: Engine) -> 
     assert told == {"message": "success", "is_consistent": True}
     assert "errors" not in open_engine.ask("{ images { note } }")
     assert exported(open_engine)["resource_version"] == seen + 1
+
+
+def test_a_trigger_that_was_dropped_in_the_database_comes_back_only_when_asked_for(
+    open_engine: Engine,
+) -> None:
+    """As in graphql-engine: what it knows already it does not look at again."""
+    ((name,),) = open_engine.sql(WATCHED)
+    open_engine.sql(f'DROP TRIGGER "{name}" ON images')
+    open_engine.metadata("reload_metadata")
+    replace(open_engine, exported(open_engine)["metadata"])
+    open_engine.metadata("reload_metadata", recreate_event_triggers=["elsewhere"])
+    assert open_engine.sql(WATCHED) == []
+    for wanted in (True, ["default"]):
+        open_engine.metadata("reload_metadata", recreate_event_triggers=wanted)
+        assert open_engine.sql(WATCHED) == [(name,)]
+
+
+def test_other_sources_and_inherited_roles_are_told_as_they_were_taken(open_engine: Engine) -> None:
+    metadata = exported(open_engine)["metadata"]
+    metadata["sources"].append({**metadata["sources"][0], "name": "archive"})
+    metadata["inherited_roles"] = [{"role_name": "manager", "role_set": ["user", "writer"]}]
+    replace(open_engine, metadata)
+    assert exported(open_engine)["metadata"] == metadata
+    told = open_engine.post("/v2/query", {"type": "run_sql", "args": ELSEWHERE}).json()
+    assert told["error"] == 'source with name "archive" does not exist'
 
 
 @pytest.mark.parametrize("kind", ["export_metadata", "replace_metadata", "reload_metadata"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from devstack.standin.models.names import Convention, TableNames
-from devstack.standin.models.tables import TableConfiguration, TableName
+from devstack.standin.models.tables import CustomRootFields, TableConfiguration, TableName
 from tests.support.fake_webhook import FakeWebhook, answering
 from tests.support.standin_engine import Engine, Project, StartEngine, StartSharedEngine
 
@@ -64,6 +64,24 @@ def test_types_are_named_by_convention(suffix: tuple[str, ...], snake: str, came
     for is_camel, expected in ((False, snake), (True, camel)):
         table = names(is_camel=is_camel, schema="photo_shop", name="photos")
         assert table.type(*suffix) == expected
+
+
+@pytest.mark.parametrize(
+    ("convention", "by_pk", "chosen"),
+    [
+        (Convention(prefix="shop_", suffix="_v1"), "shop_author_local_by_pk_v1", "shop_writers_v1"),
+        (Convention(True, "shop", "v1"), "shopAuthorLocalByPkV1", "shopWritersV1"),
+        (Convention(True, suffix="v1"), "authorLocalByPkV1", "writersV1"),
+    ],
+    ids=["hasura-default", "graphql-default", "suffix alone"],
+)
+def test_a_source_puts_a_prefix_and_a_suffix_around_root_fields_and_not_types(
+    convention: Convention, by_pk: str, chosen: str
+) -> None:
+    configuration = TableConfiguration(custom_root_fields=CustomRootFields(select="writers"))
+    table = TableNames(TableName(name="author_local"), configuration, convention)
+    assert (table.root("select_by_pk"), table.root("select")) == (by_pk, chosen)
+    assert table.type() == ("AuthorLocal" if convention.is_camel else "author_local")
 
 
 def test_columns_are_named_by_convention_or_choice() -> None:

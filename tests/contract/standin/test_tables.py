@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.fake_webhook import FakeWebhook, answering
-from tests.support.standin_engine import Engine, Project, StartSharedEngine
+from tests.support.standin_engine import ADMIN_SECRET, Engine, Project, StartSharedEngine
 
 SHOP = """CREATE SCHEMA shop;
 CREATE TABLE shop.photos (
@@ -22,13 +23,34 @@ TRIGGER = {
 OWN = {"sku": {"_eq": "X-Hasura-Sku"}}
 EDITOR = {"role": "editor", "permission": {"columns": ["sku", "page", "state"], "filter": OWN}}
 
+VIEWER = {
+    "role": "viewer",
+    "permission": {"columns": ["title", "state"], "filter": {"state": {"_eq": "new"}}},
+}
+OWNER = {"role": "owner", "permission": {"columns": ["title"], "filter": {}}}
+PERMITTED: dict[str, Any] = {"permission": {"columns": ["title"], "filter": {}}}
+
 
 @pytest.fixture(scope="module")
 def engine(start_shared_engine: StartSharedEngine) -> Engine:
     def change(project: Project) -> None:
         project.add_table(
-            "photos", SHOP, schema="shop", event_triggers=[TRIGGER], select_permissions=[EDITOR]
+            "photos",
+            SHOP,
+            schema="shop",
+            event_triggers=[TRIGGER],
+            select_permissions=[EDITOR, VIEWER, {**OWNER, "role": "boss"}],
+            update_permissions=[
+                *({**PERMITTED, "role": role} for role in ("editor", "viewer", "clerk")),
+                {"role": "owner", "permission": {**PERMITTED["permission"], "check": OWN}},
+            ],
         )
+        roles = [
+            {"role_name": "curator", "role_set": ["editor", "viewer"]},
+            {"role_name": "director", "role_set": ["curator", "owner"]},
+            {"role_name": "boss", "role_set": ["editor"]},
+        ]
+        (project.metadata / "inherited_roles.yaml").write_text(yaml.safe_dump(roles))
         project.add_table("notes", NOTES)
         project.add_table("log", LOG)
 
@@ -110,3 +132,42 @@ def test_a_deleted_row_is_told_of(engine: Engine, fake_webhook: FakeWebhook) -> 
     assert body["event"]["op"] == "DELETE"
     row = {"sku": "e", "page": 7, "title": None, "state": "new"}
     assert body["event"]["data"] == {"old": row, "new": None}
+
+
+def ask(engine: Engine, query: str, role: str) -> Any:
+    headers = {
+        "x-hasura-admin-secret": ADMIN_SECRET,
+        "x-hasura-role": role,
+        "x-hasura-sku": "mine",
+    }
+    return engine.post("/v1/graphql", {"query": query}, headers).json()
+
+
+def test_an_inherited_role_sees_the_rows_of_its_parts_and_in_each_what_a_part_sees(
+    engine: Engine,
+) -> None:
+    engine.sql(
+        "INSERT INTO shop.photos VALUES ('mine', 70, 'a', 'old'), ('mine', 71, 'b', 'new'),"
+        " ('other', 72, 'c', 'new'), ('other', 73, 'd', 'old')"
+    )
+    seen = ask(engine, "{ shop_photos { page title state } }", "curator")["data"]["shop_photos"]
+    for row in (
+        {"page": 70, "title": None, "state": "old"},
+        {"page": 71, "title": "b", "state": "new"},
+        {"page": None, "title": "c", "state": "new"},
+    ):
+        assert row in seen
+    assert "d" not in [row["title"] for row in seen]
+    assert {"page": None, "title": None, "state": "old"} not in seen
+
+
+def test_a_permission_of_its_own_goes_before_what_a_role_inherits(engine: Engine) -> None:
+    error = ask(engine, "{ shop_photos { page } }", "boss")["errors"][0]
+    assert error["message"] == "field 'page' not found in type: 'shop_photos'"
+
+
+def test_what_differs_among_the_parts_is_not_inherited_for_writing(engine: Engine) -> None:
+    write = 'mutation { update_shop_photos(where: {}, _set: {title: "x"}) { affected_rows } }'
+    for role, may in (("curator", True), ("director", False)):
+        told = ask(engine, write.replace("where: {}", 'where: {title: {_eq: "?"}}'), role)
+        assert ("data" in told) is may

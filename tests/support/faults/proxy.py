@@ -28,6 +28,7 @@ class Fault:
         answer: What is answered instead of asking the neighbour.
         reset_after_bytes: How much of the neighbour's answer arrives before a reset.
         bytes_per_s: How fast bytes travel, either way.
+        share: Of those requests, evenly spread.
     """
 
     on: bytes = b""
@@ -36,6 +37,7 @@ class Fault:
     answer: bytes | None = None
     reset_after_bytes: int | None = None
     bytes_per_s: int | None = None
+    share: float = 1.0
 
 
 class FaultProxy:
@@ -44,6 +46,7 @@ class FaultProxy:
     def __init__(self) -> None:
         self.upstream_port = 0
         self.hits = 0
+        self._due = 0.0
         self._fault: Fault | None = None
         self._connections: dict[asyncio.StreamWriter, asyncio.Task[Any] | None] = {}
         self._loop = asyncio.new_event_loop()
@@ -60,7 +63,7 @@ class FaultProxy:
     @contextmanager
     def failing(self, fault: Fault) -> Iterator[None]:
         """Let matching requests fail inside; at the end the network is well again."""
-        self.hits, self._fault = 0, fault
+        self.hits, self._due, self._fault = 0, 0.0, fault
         if fault.refuses:
             self._call(self._refuse())
         try:
@@ -119,6 +122,10 @@ class FaultProxy:
         fault = self._fault
         if fault is None or not re.match(fault.on, request):
             return None
+        self._due += fault.share
+        if self._due < 1:
+            return None
+        self._due -= 1
         self.hits += 1
         return fault
 

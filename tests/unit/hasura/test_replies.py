@@ -49,7 +49,7 @@ def delivery(retry: int = 0, age: timedelta = timedelta()) -> Delivery:
     ("error", "first", "last", "after_a_day"),
     [
         (ModelNotAllowed("x"), "end", "end", "end"),
-        (RowNotFound("x"), "end", "end", "end"),
+        (RowNotFound("x"), "retry", "end", "end"),
         (ImageTooLarge("x"), "end", "end", "end"),
         (UnsupportedImage("x"), "end", "end", "end"),
         (SourceNotFound("x"), "retry later", "retry later", "write down"),
@@ -70,6 +70,13 @@ def test_the_failure_table(
     assert judge(error, delivery(retry=0), NOW, USUAL_PATIENCE) == first
     assert judge(error, delivery(retry=5), NOW, USUAL_PATIENCE) == last
     assert judge(error, delivery(retry=6, age=old), NOW, USUAL_PATIENCE) == after_a_day
+
+
+def test_a_row_that_is_seen_though_it_was_deleted_is_looked_for_again_until_the_last_try() -> None:
+    """A replica of the database may lag behind; or the row was inserted again."""
+    for retry, verdict in ((0, "retry"), (5, "end"), (6, "end")):
+        deletion = replace(delivery(retry), op="DELETE", request=None, deleted_id="12")
+        assert judge(Superseded("still there"), deletion, NOW, USUAL_PATIENCE) == verdict
 
 
 def test_an_outage_never_costs_an_event_its_first_tries_however_old_it_seems() -> None:

@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 from webhook.commands.doctor.examination import Examination, Trouble
 from webhook.domain import target_key
 from webhook.errors import RemovalError
+from webhook.s3 import botocore_errors
 from webhook.settings import Settings
-from webhook.storage import botocore_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

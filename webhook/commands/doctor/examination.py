@@ -24,6 +24,10 @@ class Trouble(Exception):
     """A check failed; the message tells what to do."""
 
 
+class Weakness(Exception):
+    """A check found something that can't be promised; the message tells what."""
+
+
 class Untold(Exception):
     """A check could not be made; the message tells why."""
 
@@ -40,12 +44,15 @@ class Examination:
 
         Args:
             name: What is looked at.
-            examine: Returns what was found; raises Trouble, Untold or an error of the service.
+            examine: Returns what was found; raises Trouble, Weakness, Untold or an error of the
+                service.
         """
         try:
             self.add(name, "ok", examine())
         except Untold as exc:
             self.add(name, "skip", str(exc))
+        except Weakness as exc:
+            self.add(name, "weak", str(exc))
         except (Trouble, RemovalError) as exc:
             self.add(name, "fail", str(exc))
         except Exception as exc:  # one check must not take the others down

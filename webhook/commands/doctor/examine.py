@@ -7,11 +7,12 @@ from webhook.commands.doctor.engine import Engine, examine_engine
 from webhook.commands.doctor.examination import Examination, Finding
 from webhook.commands.doctor.machine import examine_clock, examine_machine, examine_secrets
 from webhook.commands.doctor.mapping import examine_documents
+from webhook.commands.doctor.modes import examine_strangers
 from webhook.commands.doctor.role import examine_role
 from webhook.commands.doctor.wiring import examine_wiring
 from webhook.errors import ConfigurationError, StorageRejected
+from webhook.s3 import open_client
 from webhook.settings import load_settings
-from webhook.storage import open_client
 
 
 def examine() -> list[Finding]:
@@ -34,8 +35,9 @@ def examine() -> list[Finding]:
     documents = examine_documents(examination, settings)
     engine = Engine(examination, settings)
     if examine_engine(examination, engine):
+        examine_strangers(examination, engine)
         examine_role(examination, engine, documents)
-        examine_wiring(examination, settings, engine)
+        examine_wiring(examination, settings, engine, documents)
     examine_machine(examination, settings)
     examine_clock(examination)
     return examination.findings

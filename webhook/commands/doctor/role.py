@@ -4,12 +4,14 @@ import secrets
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from graphql import print_ast
 
-from webhook.commands.doctor.engine import APPLY, Engine, refuse_errors
+from webhook.commands.doctor.engine import APPLY, Engine, is_not_allowed, refuse_errors
 from webhook.commands.doctor.examination import Examination, Trouble, Untold
+from webhook.commands.doctor.modes import renamings
 from webhook.domain import RemovalResult, RowState
 from webhook.errors import ServiceFault
 from webhook.hasura.client import ROLE
@@ -31,6 +33,8 @@ _WHAT_THE_ROLE_SEES = """{
 }
 fragment named on __Type { name ofType { name ofType { name ofType { name } } } }"""
 
+_NO_QUERIES = "no_queries_available"  # Hasura's word for a role that may read nothing
+
 _Types = Mapping[str, Mapping[str, Any]]
 
 
@@ -40,6 +44,9 @@ def examine_role(examination: Examination, engine: Engine, documents: Documents 
         examination.add("role", "skip", "needs documents")
         return
     role = _Role(engine, documents)
+    if engine.has_allow_list and not examination.check("allow list", role.is_allowed):
+        examination.add("role", "skip", "needs the allow list")
+        return
     examination.check("role reads", role.reads)
     examination.check("role writes", role.writes)
     examination.check("role does no more", role.does_no_more)
@@ -57,40 +64,36 @@ class _Role:
         self._engine = engine
         self._documents = documents
 
+    def is_allowed(self) -> str:
+        """Ask by each document whether the allow list has it."""
+        operations = [*self._documents.queries, *self._documents.mutations]
+        if lacking := [it for it in operations if is_not_allowed(self._answer(it))]:
+            raise Trouble(
+                f"Hasura's allow list is on and does not have {_named(lacking)}: add these "
+                "documents, as they are, to a collection that it has for all roles "
+                "(python -m webhook connect does so)."
+            )
+        return f"it has {_named(operations)}"
+
     def reads(self) -> str:
         """Ask for rows as the service does."""
         for query in self._documents.queries:
-            values = {
-                "id": nobodys_id(query.types.get("id", "")),
-                "created_before": datetime.now(UTC).isoformat(),
-                "limit": 1,
-            }
-            self._run(query, values)
+            self._run(query)
         return f"{ROLE} may run {_named(self._documents.queries)}"
 
     def writes(self) -> str:
         """Write to a row that isn't there: permissions are checked before that is noticed."""
         for mutation in self._documents.mutations:
-            row = RowState(nobodys_id(mutation.types["id"]), 0)
-            result = RemovalResult(row.image_id, "key", "model", 1, 1, 1.0)
-            failure = ServiceFault("A check by doctor.")
-            self._run(
-                mutation,
-                values_of_row(row) | values_of_result(result)
-                if mutation is self._documents.record_removal
-                else values_of_row(row) | values_of_failure(failure),
-            )
+            self._run(mutation)
         return f"{ROLE} may run {_named(self._documents.mutations)}"
 
     def does_no_more(self) -> str:
         """Compare what the role is offered with what the documents use."""
-        seen = self._engine.graphql(_WHAT_THE_ROLE_SEES).get("data")
-        if not isinstance(seen, Mapping):
-            raise Untold(f"introspection is off for {ROLE}: look through its permissions yourself")
-        schema = seen["__schema"]
-        types: _Types = {type_["name"]: type_ for type_ in schema["types"]}
-        queries = _members(types, schema["queryType"], "fields")
-        mutations = _members(types, schema["mutationType"], "fields")
+        seen = self._seen
+        if seen is None:
+            why = "not in the allow list" if self._engine.has_allow_list else f"off for {ROLE}"
+            raise Untold(f"introspection is {why}: look through the permissions of {ROLE} yourself")
+        types, queries, mutations = seen
         too_much = [
             *_other_queries(types, queries, self._documents),
             *_other_mutations(types, mutations, self._documents),
@@ -103,9 +106,51 @@ class _Role:
             )
         return f"{ROLE} sees no other table, and writes no other column"
 
-    def _run(self, operation: Operation, values: Mapping[str, Any]) -> None:
-        answer = self._engine.graphql(print_ast(operation.document), operation.variables(values))
-        refuse_errors(answer, f"The role {ROLE} must be able to run {operation.name}: {APPLY}")
+    @cached_property
+    def _seen(self) -> tuple[_Types, _Types, _Types] | None:
+        """The types, queries and mutations that the role is offered; None if it can't be told."""
+        seen = self._engine.graphql(_WHAT_THE_ROLE_SEES).get("data")
+        if not isinstance(seen, Mapping):
+            return None
+        schema = seen["__schema"]
+        types: _Types = {type_["name"]: type_ for type_ in schema["types"]}
+        queries = _members(types, schema["queryType"], "fields")
+        return types, queries, _members(types, schema["mutationType"], "fields")
+
+    def _run(self, operation: Operation) -> None:
+        answer = self._answer(operation)
+        if "errors" in answer:
+            usual = f"The role {ROLE} must be able to run {operation.name}: {APPLY}"
+            refuse_errors(answer, self._other_names(operation) or usual)
+
+    def _answer(self, operation: Operation) -> Mapping[str, Any]:
+        """Run an operation for a row that isn't there."""
+        row = RowState(nobodys_id(operation.types.get("id", "")), 0)
+        values = values_of_row(row) | {"created_before": datetime.now(UTC).isoformat(), "limit": 1}
+        if operation is self._documents.record_removal:
+            values |= values_of_result(RemovalResult(row.image_id, "key", "model", 1, 1, 1.0))
+        elif operation is self._documents.record_failure:
+            values |= values_of_failure(ServiceFault("A check by doctor."))
+        return self._engine.graphql(print_ast(operation.document), operation.variables(values))
+
+    def _other_names(self, operation: Operation) -> str | None:
+        """Tell what to do if Hasura may have the operation's root field under another name."""
+        try:
+            reasons = list(renamings(self._engine.metadata, self._engine.binding))
+        except (Trouble, Untold):
+            reasons = []
+        _, queries, mutations = self._seen or ({}, {}, {})
+        offered = mutations if operation in self._documents.mutations else queries
+        offered = {name: field for name, field in offered.items() if name != _NO_QUERIES}
+        if operation.root.name.value in offered or not (offered or reasons):
+            return None
+        because = f" ({'; '.join(reasons)})" if reasons else ""
+        return (
+            f"The role {ROLE} must be able to run {operation.name}, which asks for "
+            f"{operation.root.name.value}; it is offered {', '.join(sorted(offered)) or 'nothing'}"
+            f"{because}. If that is the table under other names, write documents with them "
+            f"(python -m webhook connect does so); else {APPLY}"
+        )
 
 
 def _other_queries(types: _Types, offered: _Types, documents: Documents) -> Iterator[str]:
@@ -119,7 +164,7 @@ def _other_queries(types: _Types, offered: _Types, documents: Documents) -> Iter
         type_ = _type_of(field)
         nodes = _members(types, {"name": type_}, "fields").get("nodes")  # of T_aggregate
         leads_to = type_ if nodes is None else _type_of(nodes)
-        if name not in ours and leads_to not in rows and name != "no_queries_available":
+        if name not in ours and leads_to not in rows and name != _NO_QUERIES:
             yield name
 
 
