@@ -448,8 +448,8 @@ class _Journey:
         if not made.files:
             return result
         with self.clock.stage("store_renditions"):
-            self.stored |= await store_beside(
-                self.service.store, self.key, result.etag, made, seen.beside
+            await store_beside(
+                self.service.store, self.key, result.etag, made, seen.beside, self.stored
             )
         self.renditions_made += len(made.files)
         there = {**beside.good, **described(made, self.key)}

@@ -78,16 +78,15 @@ def judge_beside(
     subject = None
     for recipe in recipes:
         standing = seen.get(recipe.name)
-        if standing is not None and is_good(standing, cutout_etag, recipe):
-            found = standing.certificate
-            good[recipe.name] = Rendition(
-                recipe.name,
-                key_beside(cutout_key, recipe.name),
-                int(found["width"]),
-                int(found["height"]),
-                standing.size_bytes,
-            )
+        if standing is None or not is_good(standing, cutout_etag, recipe):
+            continue
+        found, key = standing.certificate, key_beside(cutout_key, recipe.name)
+        try:
+            width, height = int(found["width"]), int(found["height"])
             subject = _box(found["subject"])
+        except (KeyError, ValueError):  # not written by us
+            continue
+        good[recipe.name] = Rendition(recipe.name, key, width, height, standing.size_bytes)
     missing = [recipe for recipe in recipes if recipe.name not in good]
     return Beside(good, subject, missing)
 
@@ -103,15 +102,24 @@ async def store_beside(
     cutout_etag: str,
     made: Renditions,
     seen: Mapping[str, StandingCutout],
-) -> dict[str, str]:
-    """Write renditions in the places of those that were seen; return their ETags by their keys.
+    stored: dict[str, str],
+) -> None:
+    """Write renditions in the places of those that were seen.
+
+    Args:
+        store: Where they go.
+        cutout_key: Of their cut-out.
+        cutout_etag: Likewise.
+        made: What to write.
+        seen: What lay there.
+        stored: Gets the ETag of each that was written, by its key; also if another one was not.
 
     Raises:
         Superseded: others lie there by now.
         StorageUnavailable, StorageRejected: S3 did not take one.
     """
 
-    async def put(rendered: RenderedRendition) -> tuple[str, str]:
+    async def put(rendered: RenderedRendition) -> None:
         key = key_beside(cutout_key, rendered.recipe.name)
         standing = seen.get(rendered.recipe.name)
         certificate = {
@@ -121,12 +129,11 @@ async def store_beside(
             "subject": _NO_SUBJECT if made.subject is None else ",".join(map(str, made.subject)),
             "service-version": __version__,
         }
-        etag = await store.store(
+        stored[key] = await store.store(
             key, rendered.data, certificate, standing.etag if standing else None
         )
-        return key, etag
 
-    return dict(await _all_of([put(rendered) for rendered in made.files]))
+    await _all_of([put(rendered) for rendered in made.files])
 
 
 def described(made: Renditions, cutout_key: str) -> dict[str, Rendition]:
@@ -152,7 +159,10 @@ def _origin(cutout_etag: str, recipe: RenditionRecipe) -> dict[str, str]:
 
 
 def _box(text: str) -> Box | None:
-    return None if text == _NO_SUBJECT else Box(*map(int, text.split(",")))
+    if text == _NO_SUBJECT:
+        return None
+    left, top, width, height = map(int, text.split(","))
+    return Box(left, top, width, height)
 
 
 async def _all_of(calls: Sequence[Awaitable[_RETURN]]) -> list[_RETURN]:

@@ -99,3 +99,12 @@ def test_the_edges_of_the_page_are_drawn(terminal: Terminal) -> None:
     picture.unlink()
     terminal.type("python -m tools.show_edges")
     assert picture.exists()
+
+
+def test_the_pictures_of_renditions_are_drawn(terminal: Terminal) -> None:
+    folder = terminal.folder / "docs" / "images"
+    pictures = [folder / "renditions.jpg", folder / "renditions-hair.png"]
+    for picture in pictures:
+        picture.unlink()
+    terminal.type("python -m tools.show_renditions")
+    assert all(picture.exists() for picture in pictures)

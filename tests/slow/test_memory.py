@@ -21,6 +21,8 @@ from tests.support.images import (
     saved,
 )
 from tests.support.memory import Cost, measuring
+from webhook.imaging.renditions import pixels_to_grant
+from webhook.recipes import parse_renditions
 from webhook.settings import Settings
 
 SIDE = 3200  # an array of so many pixels is given back to the system at once
@@ -70,7 +72,7 @@ FILES: dict[str, Callable[[], bytes]] = {
 }
 
 
-Measure = Callable[[bytes], Cost]
+Measure = Callable[..., Cost]
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,22 @@ def test_a_pixel_of_a_thin_picture_takes_no_more(measure: Measure, height: int) 
     assert cost.pixels == THIN_PX
     assert cost.grown_bytes < documented_bytes_per_pixel() * cost.pixels + FIXED_BYTES
     assert cost.cpu_s < 8  # it takes less than 1
+
+
+@pytest.mark.parametrize(
+    "renditions",
+    [
+        "a.png a.webp",
+        "a.webp?quality=lossless",
+        "a.avif",
+        "a.png?max=1900 b.png?crop=subject&max=700",
+    ],
+)
+def test_renditions_take_no_more_than_is_asked_for(measure: Measure, renditions: str) -> None:
+    shape = (1500, 2000, 3)
+    cost = measure(saved(noise(shape).astype(np.uint8), "JPEG"), renditions)
+    granted = pixels_to_grant(parse_renditions(renditions), cost.pixels)
+    assert cost.grown_bytes < documented_bytes_per_pixel() * granted + FIXED_BYTES
 
 
 @pytest.mark.parametrize(

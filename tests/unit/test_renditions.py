@@ -12,7 +12,7 @@ from PIL import Image
 from tests.support.fakes import FakeRows, FakeSegmenter, FakeStore, make_image
 from tests.support.house import make_service
 from webhook.domain import Box, RemovalRequest, RemovalResult, RowState, StandingCutout
-from webhook.errors import InferenceFailed, RowNotFound, StorageUnavailable
+from webhook.errors import InferenceFailed, RowNotFound, StorageUnavailable, Superseded
 from webhook.hasura.values import told_renditions, values_of_result
 from webhook.pipeline import Service, give_up, remove_background
 
@@ -215,6 +215,32 @@ async def test_nothing_is_left_of_a_row_that_goes_meanwhile() -> None:
     with pytest.raises(RowNotFound):
         await run(store, rows=Vanishing({"1": "anyone"}))
     assert not store.stored
+
+
+async def test_nothing_is_left_of_such_a_row_if_one_of_them_was_overtaken() -> None:
+    class Overtaken(FakeStore):
+        async def store(self, *given: Any) -> str:
+            if given[0] == MASK:
+                rows.owners.clear()
+                raise Superseded("Another one was stored meanwhile.")
+            return await super().store(*given)
+
+    store, rows = Overtaken({"1": PHOTO}), FakeRows({"1": "anyone"})
+    with pytest.raises(RowNotFound):
+        await run(store, rows=rows)
+    assert not store.stored
+
+
+@pytest.mark.parametrize("broken", [{"subject": "1,2"}, {"width": "wide"}], ids=str)
+async def test_a_certificate_that_is_none_of_ours_vouches_for_nothing(
+    broken: dict[str, str],
+) -> None:
+    store = Diary({"1": PHOTO})
+    await run(store)
+    data, certificate = store.stored[HALF]
+    store.stored[HALF] = (data, {**certificate, **broken})
+    await run(store)
+    assert store.stored[HALF] == (data, certificate)
 
 
 async def test_who_gives_up_tells_of_those_that_are_there() -> None:

@@ -95,6 +95,7 @@ def test_the_columns_of_our_own_migrations_are_used_where_all_of_them_are_there(
         **dict.fromkeys(["transparent_key", "cutout_etag", "model"], "text"),
         **dict.fromkeys(["error_code", "error_message"], "text"),
         **dict.fromkeys(["height", "lock_version"], "int4"),
+        **dict.fromkeys(["renditions", "subject"], "jsonb"),
         **{"coverage": "float4", "processed_at": "timestamptz"},
     }
     columns = choose_columns(table_of_photos(**ours), "photo_id", None)
@@ -108,6 +109,7 @@ def test_columns_that_are_there_already_are_used_by_their_types() -> None:
     assert not {"cutout_key", "cutout_coverage"} & columns.missing.keys()
     text = write_documents(columns, Names("shop", "product_photos"))["record_removal.graphql"]
     assert "$coverage: numeric!" in text
+    assert "$subject: jsonb\n" in text  # it may be null
 
 
 def test_names_that_sql_would_misread_are_quoted() -> None:

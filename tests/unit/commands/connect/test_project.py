@@ -144,6 +144,7 @@ def test_our_own_metadata_has_all_that_is_wanted_of_a_table_like_ours() -> None:
         **dict.fromkeys(["error_code", "error_message"], "text"),
         **dict.fromkeys(["width", "height", "lock_version"], "int4"),
         **dict.fromkeys(["created_at", "processed_at"], "timestamptz"),
+        **dict.fromkeys(["renditions", "subject"], "jsonb"),
         "coverage": "float4",
     }
     found = {name: Column(type_, not_null=True) for name, type_ in types.items()}
