@@ -42,6 +42,12 @@ MADE_UP: list[dict[str, Any]] = [
         "uvicorn_images_per_s": 1.0,
         "images_per_s_by_replicas": {"1": 1.0, "2": 2.0},
     },
+    {
+        "bench": "slowdown",
+        "images_per_s": 2.0,
+        "images_per_s_throttled": 1.9,
+        "images_per_s_in_the_5_s_after": 2.0,
+    },
     {"bench": "faults", "rows_lost": 0, "heal_s": {"S3 < Hasura & we": [0.1, 0.2]}},
     {"bench": "fuzz", "untouched": True, "answers_by_status": {"200": 2, "400": 30}},
     {"bench": "hostile", "percentiles_ms": {"without": [1, 2], "with hostile files": [2, 3]}},
