@@ -24,7 +24,8 @@ class RemovalError(Exception):
     """Base of all errors; `str(error)` is fit for the person who asked.
 
     What a job that failed knew of its row, if it came so far: `lock_version`, as it was before the
-    source was looked for; `row_created_at`, when the row was inserted.
+    source was looked for; `row_created_at`, when the row was inserted. `detail` is for the operator
+    alone, in the log and by doctor: it may name what lies inside.
     """
 
     code: ClassVar[str]
@@ -32,6 +33,7 @@ class RemovalError(Exception):
     transient: ClassVar[bool] = False
     lock_version: int | None = None
     row_created_at: datetime | None = None
+    detail: str | None = None
 
 
 class RequestRejected(RemovalError):

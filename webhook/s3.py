@@ -95,11 +95,11 @@ def _refuse_redirect(response: Any, **_: Any) -> None:
     http, parsed = response
     error = parsed.get("Error", {})
     if region := http.headers.get("x-amz-bucket-region") or error.get("Region"):
-        raise StorageRejected(
+        raise _set_up_wrongly(
             f"The bucket is in the region {region}: set AWS_DEFAULT_REGION to it."
         )
     target = _address_of(http.headers.get("location") or f"//{error.get('Endpoint', '')}")
-    raise StorageRejected(
+    raise _set_up_wrongly(
         f"S3 redirects to {target or 'another address'}: set AWS_ENDPOINT_URL_S3 to where it leads."
     )
 
@@ -159,29 +159,39 @@ def _not_answered(exc: boto_errors.BotoCoreError) -> RemovalError:
     where = _address_of(str(exc.kwargs.get("endpoint_url", ""))) or "S3"
     if isinstance(exc, boto_errors.ProxyConnectionError):
         proxy = _address_of(str(exc.kwargs.get("proxy_url", "")))
-        return StorageUnavailable(
-            f"S3 can't be reached: the proxy {proxy} does not let us through."
-        )
+        return _unreachable(f"S3 can't be reached: the proxy {proxy} does not let us through.")
     for cause in _causes(exc):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return StorageRejected(
+            return _set_up_wrongly(
                 f"The certificate of {where} is not trusted ({cause.verify_message}): set "
                 "AWS_CA_BUNDLE to the file of its authority, or correct AWS_ENDPOINT_URL_S3."
             )
         if isinstance(cause, FileNotFoundError):
-            return StorageRejected("The file that AWS_CA_BUNDLE names can't be read.")
+            return _set_up_wrongly("The file that AWS_CA_BUNDLE names can't be read.")
         if isinstance(cause, ValueError) and "header" in str(cause):
-            return StorageRejected(
+            return _set_up_wrongly(
                 "A credential can't be sent: AWS_ACCESS_KEY_ID or AWS_SESSION_TOKEN holds a line "
                 "end or another character that no header can carry."
             )
         if isinstance(cause, socket.gaierror):
-            return StorageUnavailable(f"S3 can't be reached: nobody knows the name of {where}.")
+            return _unreachable(f"S3 can't be reached: nobody knows the name of {where}.")
         if isinstance(cause, ConnectionRefusedError):
-            return StorageUnavailable(f"S3 can't be reached: {where} refuses connections.")
+            return _unreachable(f"S3 can't be reached: {where} refuses connections.")
     if isinstance(exc, boto_errors.ConnectTimeoutError | boto_errors.ReadTimeoutError):
-        return StorageUnavailable(f"S3 is slow, or can't be reached: {where} does not answer.")
-    return StorageUnavailable(f"S3 can't be reached: the connection to {where} broke.")
+        return _unreachable(f"S3 is slow, or can't be reached: {where} does not answer.")
+    return _unreachable(f"S3 can't be reached: the connection to {where} broke.")
+
+
+def _set_up_wrongly(detail: str) -> StorageRejected:
+    error = StorageRejected("S3 can't be used as it is set up; the service's log says why.")
+    error.detail = detail
+    return error
+
+
+def _unreachable(detail: str) -> StorageUnavailable:
+    error = StorageUnavailable("S3 can't be reached, or is slow.")
+    error.detail = detail
+    return error
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

@@ -96,11 +96,15 @@ def log_failure(exc: Exception) -> None:
     if isinstance(exc, RequestRejected):
         log.info("removal_rejected", code=exc.code, reason=str(exc))
     elif isinstance(exc, TemporarilyUnavailable):
-        log.warning("removal_postponed", code=exc.code, reason=str(exc))
+        log.warning("removal_postponed", code=exc.code, reason=str(exc), **_detail_of(exc))
     elif isinstance(exc, RemovalError):
-        log.error("removal_failed", code=exc.code, reason=str(exc), exc_info=exc)
+        log.error("removal_failed", code=exc.code, reason=str(exc), exc_info=exc, **_detail_of(exc))
     else:
         log.error("removal_failed", code=ServiceFault.code, exc_info=exc)
+
+
+def _detail_of(error: RemovalError) -> dict[str, str]:
+    return {} if error.detail is None else {"detail": error.detail}
 
 
 def _headline_first(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -154,7 +154,7 @@ async def test_a_redirect_is_followed_nowhere_and_names_its_target(
     told = await trouble(stub.storage())
     assert isinstance(told, StorageRejected)
     expected = f"S3 redirects to {elsewhere.url}: set AWS_ENDPOINT_URL_S3 to where it leads."
-    assert str(told) == expected
+    assert told.detail == expected
     assert elsewhere.requests == []
     assert len(stub.requests) == 3  # one for each call
 
@@ -163,7 +163,7 @@ async def test_a_bucket_elsewhere_names_its_region(start_stub: StartStub) -> Non
     stub = start_stub(Answer(301, {"x-amz-bucket-region": "eu-central-1"}))
     told = await trouble(stub.storage())
     assert isinstance(told, StorageRejected)
-    assert "eu-central-1: set AWS_DEFAULT_REGION" in str(told)
+    assert "eu-central-1: set AWS_DEFAULT_REGION" in (told.detail or str(told))
     assert len(stub.requests) == 3
 
 
@@ -227,8 +227,8 @@ async def test_a_private_authority_must_be_named(
     stub = start_stub(Answer(headers={"ETag": '"e1"'}), context)
     told = await trouble(stub.storage())
     assert isinstance(told, StorageRejected)
-    assert f"certificate of {stub.url} is not trusted" in str(told)
-    assert "AWS_CA_BUNDLE" in str(told)
+    assert f"certificate of {stub.url} is not trusted" in (told.detail or str(told))
+    assert "AWS_CA_BUNDLE" in (told.detail or str(told))
     assert await stub.storage(AWS_CA_BUNDLE=str(public)).look(KEY)
 
 
@@ -238,7 +238,7 @@ async def test_a_bundle_that_is_not_there_is_a_mistake_in_the_set_up(
     stub = start_stub(Answer(), own_authority[0])
     told = await trouble(stub.storage(AWS_CA_BUNDLE="/no/such/file.pem"))
     assert isinstance(told, StorageRejected)
-    assert "AWS_CA_BUNDLE" in str(told)
+    assert "AWS_CA_BUNDLE" in (told.detail or str(told))
 
 
 async def test_a_name_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +249,7 @@ async def test_a_name_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch)
     told = await trouble(storage_at("http://storage.internal:9000"))
     assert isinstance(told, StorageUnavailable)
     assert (
-        str(told) == "S3 can't be reached: nobody knows the name of http://storage.internal:9000."
+        told.detail == "S3 can't be reached: nobody knows the name of http://storage.internal:9000."
     )
 
 
@@ -257,7 +257,7 @@ async def test_a_server_that_is_down_is_told_by_its_address() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     told = await trouble(storage_at(url))
     assert isinstance(told, StorageUnavailable)
-    assert str(told) == f"S3 can't be reached: {url} refuses connections."
+    assert told.detail == f"S3 can't be reached: {url} refuses connections."
 
 
 async def test_a_proxy_that_refuses_is_told_without_its_password(
@@ -267,8 +267,8 @@ async def test_a_proxy_that_refuses_is_told_without_its_password(
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:hunter2@{proxy}")
     told = await trouble(storage_at("https://storage.internal"))
     assert isinstance(told, StorageUnavailable)
-    assert proxy in str(told)
-    assert "hunter2" not in str(told)
+    assert proxy in (told.detail or str(told))
+    assert "hunter2" not in (told.detail or str(told))
 
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"])
@@ -276,5 +276,5 @@ async def test_a_line_end_in_a_credential_is_no_outage(start_stub: StartStub, na
     stub = start_stub(Answer(headers={"ETag": '"e1"'}))
     told = await trouble(stub.storage(**{name: "AKIA-hunter2\nx"}))
     assert isinstance(told, StorageRejected)
-    assert "line end" in str(told)
-    assert "hunter2" not in str(told)
+    assert "line end" in (told.detail or str(told))
+    assert "hunter2" not in (told.detail or str(told))

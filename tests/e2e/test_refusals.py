@@ -161,15 +161,21 @@ def test_an_id_that_the_table_can_not_hold_ends_the_delivery(
     user: User, post: Post, image_id: Any
 ) -> None:
     user.upload(str(image_id), ROCKET)
-    answer = post("/events/images", event_body(image_id))
-    assert (answer.status_code, answer.json()["code"]) == (200, "row-not-found")
+    assert_it_ends_with_the_last_try(post, image_id)
     assert post("/runsync", {"input": {"id": image_id}}).status_code == 404
+
+
+def assert_it_ends_with_the_last_try(post: Post, image_id: Any) -> None:
+    """A row that is not seen may be one that a replica does not have yet."""
+    for current_retry, status in ((0, 404), (5, 200)):
+        info = {"current_retry": current_retry, "max_retries": 5}
+        answer = post("/events/images", event_body(image_id, delivery_info=info))
+        assert (answer.status_code, answer.json()["code"]) == (status, "row-not-found")
 
 
 def test_a_row_deleted_meanwhile_ends_the_delivery(user: User, image_id: str, post: Post) -> None:
     user.upload(image_id, ROCKET)
-    answer = post("/events/images", event_body(image_id))
-    assert (answer.status_code, answer.json()["code"]) == (200, "row-not-found")
+    assert_it_ends_with_the_last_try(post, image_id)
 
 
 def test_sigterm_finishes_the_running_job_and_exits_cleanly(

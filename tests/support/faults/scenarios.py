@@ -409,7 +409,7 @@ SCENARIOS = [
     Scenario("delivery after success, row overwritten", repeated_after_success),
     Scenario("delivery after the row was deleted", deleted_row),
     Scenario("row deleted while its cut-out is stored", deleted_meanwhile),
-    Scenario("two services, the same six events", two_services, again=6),
+    Scenario("two services, the same six events", two_services, again=12),
     Scenario("older jobs end after newer ones elsewhere", newer_elsewhere, again=1),
     Scenario("event from the year 2000 meets an outage", skewed_clock("2000-01-01T00:00:00")),
     Scenario("event from the year 2100 meets an outage", skewed_clock("2100-01-01T00:00:00")),

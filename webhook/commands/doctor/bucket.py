@@ -105,7 +105,9 @@ class _Bucket:
                 return
             if code in also:
                 raise _NotImplemented from exc
-            raise Trouble(self._advice(code, what) or f"{exc} {_CHECK_ADDRESS}") from exc
+            raise Trouble(
+                self._advice(code, what) or f"{exc.detail or exc} {_CHECK_ADDRESS}"
+            ) from exc
 
     def _advice(self, code: str | None, what: str) -> str | None:
         match code:

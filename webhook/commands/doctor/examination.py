@@ -54,7 +54,7 @@ class Examination:
         except Weakness as exc:
             self.add(name, "weak", str(exc))
         except (Trouble, RemovalError) as exc:
-            self.add(name, "fail", str(exc))
+            self.add(name, "fail", getattr(exc, "detail", None) or str(exc))
         except Exception as exc:  # one check must not take the others down
             self.add(name, "fail", f"The check itself failed: {type(exc).__name__}.")
         return self.findings[-1].status == "ok"
